@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points
 from viewer_kit import Mouse
 
+from napari_sslmaps.viewer.canvas.image_layer import OWN
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.maps.areas import ROLE, area_text
 from napari_sslmaps.viewer.state.workspace import Anchor
@@ -194,3 +195,21 @@ def test_anchors_stay_above_every_layer_that_comes(
     shown.workspace.shown = "pca"
     assert {"tissue / labels / mae-demo", "tissue / mask", "drawn by hand"} <= {n.name for n in viewer.layers}
     assert viewer.layers[-1] is marks
+
+
+def test_what_lies_over_a_map_stays_over_one_that_is_made_later(
+    viewer: ViewerModel, shown: Controller, image: Image
+) -> None:
+    shown.areas.to_labels()
+    shown.workspace.areas_shown = True
+    shown.areas.mark_most_similar(3)
+    shown.shapes.draw()
+    for kind in ("attention", "pca"):
+        shown.workspace.shown = kind
+    shown.workspace.front = "dinov3-demo"
+    names = [layer.name for layer in viewer.layers]
+    maps = [layer.name for layer in viewer.layers if layer.metadata.get(OWN, {}).get("role") == "map"]
+    assert len(maps) > 2
+    over = ("areas / mae-demo", "labels / mae-demo", "most similar / mae-demo", "region")
+    assert max(map(names.index, maps)) < min(names.index(f"tissue / {name}") for name in over)
+    assert names[-1] == "tissue / anchors"

@@ -38,6 +38,9 @@ _LISTED_WHEN_SEEN = ("map", "pretext", "areas", ANNOTATION)
 AGREEMENT, EVIDENCE = "agreement", "evidence"
 _DRAWN = (*_PICTURES, "heads", "prediction", AGREEMENT, EVIDENCE, ANNOTATION)
 _PLACED = (*_PICTURES, "prediction", AGREEMENT, "mask", ANNOTATION)
+_HEIGHTS = {"areas": 2, "prediction": 2, ANNOTATION: 3, "mask": 3, "anchors": 4, "pretext tool": 4}
+"""How high our layers lie by role, over the user's images at 0 and maps at 1; what a user drew, painted or was
+given to keep lies at 4."""
 COMPARISON_ROLES = (AGREEMENT, EVIDENCE)
 """Roles of the layers that a comparison adds; each takes the place of the other."""
 
@@ -211,13 +214,13 @@ class LayerManager:
         return layer
 
     def list_layer(self, layer: Picture) -> None:
-        """Let a layer join the viewer's list, below our anchors and tools, if it has not."""
+        """Let a layer join the viewer's list, at its kind's height, if it has not."""
         if layer in self._waiting:
             self._waiting.remove(layer)
             self.listing = True
             try:
                 with keeping_selection(self._viewer):
-                    self._viewer.layers.insert(self.below_marks(), layer)
+                    self._viewer.layers.insert(self.place_of(layer), layer)
             finally:
                 self.listing = False
 
@@ -296,13 +299,16 @@ class LayerManager:
             _place(layer, placement(image, drawing.grid, drawing.frame))
         layer.refresh(thumbnail=not live, extent=False, highlight=False)
 
-    def below_marks(self) -> int:
-        """Return the index under our topmost anchors and tools, so that they stay on top of pictures."""
-        layers = self._viewer.layers
-        index = len(layers)
-        while index and is_own(layers[index - 1]) and not _is_picture(layers[index - 1]):
-            index -= 1
-        return index
+    def place_of(self, layer: Layer) -> int:
+        """Return the index at which a layer lies over its like and below all that is to be seen over it.
+
+        Anchors, labels, places and shapes stay over a map that is made later.
+        """
+        height = _height_of(layer)
+        below = (
+            place for place, other in enumerate(self._viewer.layers, start=1) if _height_of(other) <= height
+        )
+        return max(below, default=0)
 
 
 @contextmanager
@@ -328,8 +334,11 @@ def label_colours(palette: Sequence[str]) -> DirectLabelColormap:
     return DirectLabelColormap(color_dict=colours)
 
 
-def _is_picture(layer: Layer) -> bool:
-    return layer.metadata[OWN]["role"] in _PICTURES
+def _height_of(layer: Layer) -> int:
+    """Return how high a layer lies, by what it is."""
+    if is_own(layer):
+        return _HEIGHTS.get(layer.metadata[OWN]["role"], 1)
+    return 0 if isinstance(layer, Image) else 4
 
 
 def set_visible(layer: Layer, *, visible: bool) -> None:

@@ -57,7 +57,7 @@ class HeadStack:
         self._drop(image, name)
         layer = _layer(image, heads, item.embedding, name)
         with keeping_selection(self._viewer):
-            self._viewer.layers.insert(self._layer_manager.below_marks(), layer)
+            self._viewer.layers.insert(self._layer_manager.place_of(layer), layer)
         for drawn in self._layer_manager.maps_of(image):
             set_visible(drawn, visible=False)
         self._viewer.dims.set_current_step(0, 0)
