@@ -314,8 +314,40 @@ def test_the_outline_of_a_mask_file_is_seen_where_it_is_chosen(
     np.testing.assert_allclose(layer.data_to_world((9.5, 19.5)), image.data_to_world((9.5, 19.5)))
     workspace.task = "maps"
     assert not layer.visible
+    assert comparing.outline.layer(image) is None
+    comparing.comparison.run()
+    assert comparing.outline.layer(image) is layer  # after a comparison also there
+    layer.visible = False
+    assert comparing.outline.layer(image) is None
     comparing.model.annotation = None
     assert layer not in viewer.layers
+
+
+def test_results_of_another_annotation_are_said_to_be_so(
+    comparing: ComparePage, labels: Labels, tmp_path: Path
+) -> None:
+    model = comparing.model
+    comparing.comparison.run()
+    assert model.findings
+    assert model.outdated == ""
+    iio.imwrite(tmp_path / "mask.png", np.eye(64, 80, dtype=np.uint8))
+    model.annotation = tmp_path / "mask.png"
+    assert model.outdated == f"These results are of {labels.name}, not of mask.png: press Compare."
+    model.annotation = labels
+    assert model.outdated == ""
+    model.annotation = None
+    assert model.outdated == f"These results are of {labels.name}, not of no annotation: press Compare."
+    model.annotation = tmp_path / "mask.png"
+    comparing.comparison.run()
+    assert model.outdated == ""
+
+
+def test_a_layer_of_labels_is_outlined_side_by_side_where_it_is_seen(
+    comparing: ComparePage, labels: Labels, image: Image
+) -> None:
+    assert comparing.outline.layer(image) is labels
+    labels.visible = False
+    assert comparing.outline.layer(image) is None
 
 
 def test_what_speaks_for_which_method_comes_first(comparing: ComparePage, labels: Labels) -> None:

@@ -102,6 +102,8 @@ class CompareWidget(QWidget):
         for signal in (events.findings, events.advice):
             connections.add(signal, self._on_findings)
         connections.add(events.shown, self._on_shown)
+        for view in (self.results, self.window_.view):
+            connections.add(events.outdated, view.set_outdated)
         connections.add(events.advice, self._make_room)
         connections.add(events.scribbling, lambda on: self.probe.fold(away=False) if on else None)
         self._on_findings()

@@ -58,6 +58,8 @@ class ResultsView(QWidget):
         self.notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.notes.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.below = _Rolling(self.notes)
+        self.outdated = note()
+        set_tone(self.outdated, "doubted")
         self.stack = QStackedWidget()
         for page in (self.text, self.table):
             self.stack.addWidget(page)
@@ -69,10 +71,12 @@ class ResultsView(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(GAP)
         column.addLayout(top)
+        column.addWidget(self.outdated)
         column.addWidget(self.stack, 1)
         column.addWidget(self.below)
         self.choice.currentIndexChanged.connect(lambda _: self.shown_requested.emit(self.choice.value or ""))
         self.set_findings((), ())
+        self.set_outdated("")
 
     @cached_property
     def plot(self) -> "PlotCanvas":
@@ -112,6 +116,11 @@ class ResultsView(QWidget):
             self.plot.set_plot(finding)
             self.stack.setCurrentWidget(self.plot)
         self._fit_notes()
+
+    def set_outdated(self, text: str) -> None:
+        """Say what the findings are of, where something else is chosen by now."""
+        self.outdated.setText(text)
+        self.outdated.setVisible(bool(text))
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Share the room anew between a table and its notes."""

@@ -85,9 +85,12 @@ class ComparisonController:
         self._mask_files: dict[str, Path] = {}
         self.result: ComparisonResult | None = None
         self._compared: Shown | None = None
+        self._scored: tuple[object, int | None] | None = None
         self._connections = Connections()
         connect, events = self._connections.add, workspace.events
         connect(model.events.annotation, self.read_classes)
+        for signal in (model.events.annotation, model.events.chosen_class, model.events.findings):
+            connect(signal, self._tell_outdated)
         connect(viewer.layers.events.inserted, self._on_layers)
         connect(viewer.layers.events.removed, self._on_layers)
         connect(events.image, self._on_image)
@@ -124,6 +127,7 @@ class ComparisonController:
 
         def returned(found: ComparisonResult) -> None:
             workspace.progress = None
+            self._scored = None
             self._show(found)
             self._evidence.heads = {} if found.comparison is None else found.comparison.heads
             count = len(found.comparison.images) if found.comparison is not None else 0
@@ -207,9 +211,11 @@ class ComparisonController:
         self._compared = shown
         workspace.say("")
         workspace.progress = RunProgress("Comparing", 0.0)
+        against = self._model.annotation, self._model.chosen_class
         request = partial(request_of_region, shown, self._scores(), self._model.controls, annotation)
         known = {(shown.image.name, name): found for name, found in shown.embeddings.items()}
-        callbacks = TaskCallbacks(self._on_reported, self._on_result, self._on_failed)
+        returned = partial(self._on_result, against)
+        callbacks = TaskCallbacks(self._on_reported, returned, self._on_failed)
         self._runner.submit(ComparisonJob(request, shown.specs, self._comparer, known), callbacks)
 
     def _annotation(self, image: Image, shown: Shown) -> Annotation | None:
@@ -261,11 +267,12 @@ class ComparisonController:
     def _on_reported(self, progress: RunProgress) -> None:
         self._workspace.progress = progress
 
-    def _on_result(self, found: ComparisonResult) -> None:
+    def _on_result(self, against: tuple[object, int | None], found: ComparisonResult) -> None:
         model, workspace = self._model, self._workspace
         workspace.progress = None
-        self.result = found
+        self.result, self._scored = found, against
         self._show(found)
+        self._tell_outdated()
         left_out = [score for score in model.scores if score not in self._scores()]
         without = f" Without annotation, {', '.join(left_out)} were left out." if left_out else ""
         workspace.say(f"Compared {len(workspace.specs)} methods.{without}")
@@ -277,6 +284,21 @@ class ComparisonController:
         keys = [finding.key for finding in found.findings]
         if model.shown not in keys:  # nobody has chosen one: what all of it says comes first
             model.shown = ADVICE if found.advice else next(iter(keys), "")
+
+    def _tell_outdated(self) -> None:
+        """Say what the findings are of, once another annotation or class is chosen."""
+        model, scored = self._model, self._scored
+        now = model.annotation, model.chosen_class
+        if not model.findings or scored is None or scored == now:
+            model.outdated = ""
+        else:
+            model.outdated = (
+                f"These results are of {self._named(*scored)}, not of {self._named(*now)}: press Compare."
+            )
+
+    def _named(self, annotation: object, kind: int | None) -> str:
+        name = str(getattr(annotation, "name", "no annotation"))
+        return name if kind is None else f"class {kind} of {name}"
 
     def _on_failed(self, error: BaseException) -> None:
         self._workspace.progress = None

@@ -54,6 +54,8 @@ class ComparisonModel:
         Tables and plots, best first.
     shown
         Key of the finding in view.
+    outdated
+        What the findings are of, where something else is chosen by now; empty otherwise.
     advice
         Sentences of evidence on which method fits the region.
     image
@@ -76,6 +78,7 @@ class ComparisonModel:
     controls: tuple[ControlKind, ...] = DEFAULT_CONTROLS
     findings: tuple[Finding, ...] = ()
     shown: str = ""
+    outdated: str = ""
     advice: tuple[str, ...] = ()
     image: str = ""
     scribbling: bool = False
