@@ -10,7 +10,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from viewer_kit import noise
 
 from napari_sslmaps.viewer.canvas.cell_camera import CellCamera, cells_of
-from napari_sslmaps.viewer.canvas.rendering import Backdrop, Box, coloured, render, value_at
+from napari_sslmaps.viewer.canvas.rendering import Backdrop, Box, coloured, edges_of, render, value_at
 
 WHOLE = Box((-1000.0, -1000.0), (1000.0, 1000.0), 1.0)
 
@@ -135,3 +135,21 @@ def test_what_is_under_the_pointer_stays_there(y: float, x: float, zoom: float, 
     np.testing.assert_allclose(nearer.world_at(rect, *at), world, atol=1e-6)
     moved = camera.moved(12, -7)
     np.testing.assert_allclose(moved.world_at(rect, at[0] + 12, at[1] - 7), world, atol=1e-6)
+
+
+def test_edges_of_labels_are_runs_along_their_pixels() -> None:
+    viewer = ViewerModel()
+    values = np.zeros((6, 8), np.uint8)
+    values[1:3, 2:7], values[4:, :1] = 1, 2
+    layer = viewer.add_labels(values, scale=(2, 2), translate=(10, 0))
+    found = edges_of(viewer, layer)
+    first, second = (sorted(map(tuple, lines.reshape(-1, 4).tolist())) for lines in found.lines)
+    # pixel centres lie at integers: rows 1 and 2 reach from 0.5 to 2.5, at a scale of 2 and from 10 on
+    assert first == [(3, 11, 3, 15), (3, 11, 13, 11), (3, 15, 13, 15), (13, 11, 13, 15)]
+    assert len(second) == 4
+    np.testing.assert_allclose(found.colours, [layer.get_color(1), layer.get_color(2)])
+
+
+def test_labels_without_any_have_no_edges() -> None:
+    viewer = ViewerModel()
+    assert edges_of(viewer, viewer.add_labels(np.zeros((4, 4), np.uint8))).lines == ()

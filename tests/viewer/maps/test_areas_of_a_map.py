@@ -78,6 +78,31 @@ def test_labels_geojson_and_places(
     assert (points.data[:, 1] < 40).all()
 
 
+def test_places_below_the_threshold_are_left_out_and_counted(
+    viewer: ViewerModel, shown: Controller, image: Image
+) -> None:
+    workspace = shown.workspace
+    layer = shown.layer_manager.find(image, "similarity", "mae-demo")
+    values = np.full((8, 10), -1.0, np.float32)
+    values[1, 1], values[1, 7], values[6, 7] = 0.9, 0.6, -0.409
+    shown.layer_manager._results[layer] = replace(shown.layer_manager.result_of(layer), values=values)
+    shown.areas.mark_most_similar(3)
+    points = viewer.layers["tissue / most similar / mae-demo"]
+    assert len(points.data) == 2
+    assert workspace.status.text == (
+        "2 places marked, similarity 0.90 to 0.60. 1 of 3 left out: below cosine 0.50 (areas)."
+    )
+    assert shown.areas.places_over(layer, image) == [points]
+    points.visible = False
+    assert shown.areas.places_over(layer, image) == []
+    workspace.area_options = replace(workspace.area_options, threshold=0.95)
+    shown.areas.mark_most_similar(3)
+    assert workspace.status.text == (
+        "No place is above cosine 0.95; the highest is 0.90. Lower the threshold of areas."
+    )
+    assert len([layer for layer in viewer.layers if isinstance(layer, Points)]) == 2  # and the anchors
+
+
 def test_a_margin_has_a_threshold_of_its_own(shown: Controller, image: Image) -> None:
     workspace = shown.workspace
     workspace.area_options = replace(workspace.area_options, threshold=0.7)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Shapes
+from napari.layers import Image, Labels, Layer, Points, Shapes
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from qtpy.QtWidgets import QWidget
@@ -13,10 +14,12 @@ from qtpy.QtWidgets import QWidget
 from napari_sslmaps._qt.canvas.painting import (
     number,
     paint_anchor,
+    paint_edges,
     paint_level_bar,
     paint_line,
     paint_outline,
     paint_picture,
+    paint_places,
     paint_ring,
     through,
 )
@@ -24,9 +27,9 @@ from napari_sslmaps._qt.parts import painting_on
 from napari_sslmaps.viewer.canvas.anchor_layers import AnchorMarks
 from napari_sslmaps.viewer.canvas.cell_camera import Rect
 from napari_sslmaps.viewer.canvas.cell_mouse import CellMouse
-from napari_sslmaps.viewer.canvas.image_layer import OWN, frame_of, lead_index, pixel_to_world
+from napari_sslmaps.viewer.canvas.image_layer import OWN, frame_of, is_own, lead_index, pixel_to_world
 from napari_sslmaps.viewer.canvas.map_layers import Picture
-from napari_sslmaps.viewer.canvas.rendering import Backdrop, render, shades, value_at
+from napari_sslmaps.viewer.canvas.rendering import Backdrop, Edges, edges_of, render, shades, value_at
 from napari_sslmaps.viewer.canvas.scale_rings import ScaleRings
 from napari_sslmaps.viewer.canvas.side_by_side import STRIP, Cells, SideBySide, drawable, outlines
 from napari_sslmaps.viewer.state.workspace import Anchor
@@ -74,7 +77,9 @@ class CellsCanvas(QWidget):
         self._rings = rings
         self._mouse = CellMouse(viewer)
         self._backdrop = Backdrop(viewer)
-        self.over: Callable[[Picture, Image], Picture | None] = lambda _picture, _image: None
+        self.over: Callable[[Picture, Image], Sequence[Layer]] = lambda _picture, _image: ()
+        """Layers that lie over a map: areas, outlines, places."""
+        self._edges: WeakKeyDictionary[Layer, Edges] = WeakKeyDictionary()
         self._pan_from: QPointF | None = None
         self._held: int | None = None
         self._at: tuple[float, float] | None = None
@@ -88,9 +93,9 @@ class CellsCanvas(QWidget):
         if self.isVisible():
             self.update()
 
-    def reread(self) -> None:
-        """Read the image anew: its pixels have changed."""
-        self._backdrop.forget()
+    def redraw(self, layer: Layer) -> None:
+        """Draw again soon: a layer has changed."""
+        self._edges.pop(layer, None)
         self.follow()
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:
@@ -115,10 +120,10 @@ class CellsCanvas(QWidget):
         backdrop = self._backdrop.render(shown.image, camera.box(rect))
         if backdrop is not None:
             paint_picture(painter, backdrop, to_canvas)
-        over = self.over(picture, shown.image)
-        for layer in (picture, over) if self._is_of_frame(shown.image, picture) else ():
-            if layer is not None:
-                paint_picture(painter, render(self._viewer, layer), to_canvas)
+        if self._is_of_frame(shown.image, picture):
+            paint_picture(painter, render(self._viewer, picture), to_canvas)
+            for layer in self.over(picture, shown.image):
+                self._paint_over(painter, layer, to_canvas)
         for tool in drawable(shown.tools) if picture is shown.pictures[0] else ():  # it hides what it tints
             paint_picture(painter, render(self._viewer, tool), to_canvas)
         for shapes in shown.tools:
@@ -128,6 +133,24 @@ class CellsCanvas(QWidget):
         if not shown.are_panels:
             self._paint_marks(painter, shown, to_canvas)
         painter.restore()
+
+    def _paint_over(self, painter: QPainter, layer: Layer, to_canvas: Any) -> None:
+        """Paint a ring around each point, the outlines of shapes and of labels, or areas as they are."""
+        if isinstance(layer, Points):
+            places = np.array([pixel_to_world(self._viewer, layer, place)[-2:][::-1] for place in layer.data])
+            if len(places):
+                paint_places(
+                    painter, through(to_canvas, places), [str(rank) for rank in layer.features["rank"]]
+                )
+        elif isinstance(layer, Shapes):
+            for corners, colour in outlines(self._viewer, layer):
+                paint_outline(painter, through(to_canvas, corners), colour)
+        elif isinstance(layer, Labels) and (layer.contour or not is_own(layer)):
+            if layer not in self._edges:
+                self._edges[layer] = edges_of(self._viewer, layer)
+            paint_edges(painter, self._edges[layer], to_canvas)
+        elif isinstance(layer, Image | Labels):
+            paint_picture(painter, render(self._viewer, layer), to_canvas)
 
     def _paint_marks(self, painter: QPainter, shown: Cells, to_canvas: Any) -> None:
         """Paint what the cells are told to mark; else the rings and anchors of the workspace."""

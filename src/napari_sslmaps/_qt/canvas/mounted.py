@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels, Layer, Points
 from qtpy.QtCore import QTimer
 from qtpy.QtGui import QPixmap
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QBoxLayout, QWidget
 
 from napari_sslmaps._qt.canvas.cells_canvas import CellsCanvas
 from napari_sslmaps._qt.canvas.legend import Legend
-from napari_sslmaps.viewer.canvas.image_layer import is_own
+from napari_sslmaps.viewer.canvas.image_layer import PLACES, is_own
+from napari_sslmaps.viewer.canvas.map_layers import Picture
 from napari_sslmaps.viewer.controller import Controller
 from napari_sslmaps.viewer.state.connections import Connections
 
@@ -28,17 +29,18 @@ class MountedCanvas:
 
     def __init__(self, widget: QWidget, controller: Controller) -> None:
         self._controller = controller
-        self._connections = Connections()
+        self._connections, self._annotated = Connections(), Connections()
         self._stepped = False
         self.native = _canvas_near(widget)
         self.cells = CellsCanvas(
             controller.viewer, controller.cells, controller.marks, controller.scale.rings
         )
-        self.cells.over = controller.areas.over
+        self.cells.over = self._over
         self.legend: Legend | None = None
         if self.native is not None:
             self._mount(self.native)
         self._connect()
+        self._follow_annotation()
         self._follow()
 
     def picture(self) -> QPixmap | None:
@@ -50,6 +52,7 @@ class MountedCanvas:
     def close(self) -> None:
         """Undo every connection, and give napari's canvas back."""
         self._connections.undo()
+        self._annotated.undo()
         if self.native is None:
             return
         self.native.show()
@@ -61,6 +64,7 @@ class MountedCanvas:
     def _on_gone(self) -> None:
         """Take note that the window was closed, and our widgets with it."""
         self._connections.undo()
+        self._annotated.undo()
         self.native = self.legend = None
 
     def _mount(self, native: QWidget) -> None:
@@ -83,7 +87,8 @@ class MountedCanvas:
         controller, connect = self._controller, self._connections.add
         events = controller.workspace.events
         connect(controller.cells.changed, self._follow)
-        connect(controller.layer_manager.drawn, self._draw)
+        connect(controller.layer_manager.drawn, self._on_drawn)
+        connect(controller.compare_page.model.events.annotation, self._follow_annotation)
         for name in (
             "anchors",
             "groups",
@@ -116,9 +121,31 @@ class MountedCanvas:
         if self.legend is not None:
             self.legend.follow()
 
+    def _on_drawn(self, layer: Layer) -> None:
+        self.cells.redraw(layer)
+        self._draw()
+
+    def _follow_annotation(self) -> None:
+        """Draw the annotation's outline as it is painted."""
+        self._annotated.undo()
+        layer = self._controller.compare_page.model.annotation
+        if isinstance(layer, Labels):
+            for name in ("paint", "labels_update", "set_data", "visible"):
+                self._annotated.add(getattr(layer.events, name), lambda _: self._on_drawn(layer))
+
+    def _over(self, picture: Picture, image: Image) -> list[Layer]:
+        """Return what lies over a map side by side: its areas, the annotation's outline, marked places."""
+        controller = self._controller
+        areas, outline = controller.areas.over(picture, image), controller.compare_page.outline.layer(image)
+        found = [layer for layer in (areas, outline) if layer is not None]
+        return [*found, *controller.areas.places_over(picture, image)]
+
     def _on_inserted(self, event: Any) -> None:
         """Bring all of an image that was opened into sight: napari does so with the first alone."""
         layer = event.value
+        if isinstance(layer, Points) and PLACES in layer.metadata:
+            self._connections.add(layer.events.visible, self._draw)
+            self._draw()
         if self.legend is not None and isinstance(layer, Image) and not is_own(layer):
             QTimer.singleShot(0, self.legend.refit)
 

@@ -14,6 +14,7 @@ from qtpy.QtGui import (
     QFontMetricsF,
     QImage,
     QPainter,
+    QPainterPath,
     QPen,
     QPixmap,
     QPolygonF,
@@ -21,7 +22,7 @@ from qtpy.QtGui import (
 )
 
 from napari_sslmaps.viewer.canvas.anchor_layers import BAR, SIZE
-from napari_sslmaps.viewer.canvas.rendering import Colours, Rendered
+from napari_sslmaps.viewer.canvas.rendering import Colours, Edges, Rendered
 from napari_sslmaps.viewer.canvas.scale_rings import Ring
 
 Float = NDArray[np.float64]
@@ -33,6 +34,8 @@ _BESIDE = 90.0
 """Room that a colour bar with its numbers takes at most."""
 _RING = 1.5
 """Width of a ring's line in canvas pixels."""
+_PLACE = 7.0
+"""Radius of the ring around a place in canvas pixels."""
 _LYING = (90.0, 10.0)
 """Greatest length and height of a lying colour bar."""
 _BAR = (12.0, 110.0)
@@ -81,6 +84,31 @@ def paint_outline(painter: QPainter, corners: Float, colour: Sequence[float]) ->
     painter.setPen(QPen(QColor.fromRgbF(*(float(value) for value in colour)), 2.0))
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.drawPolygon(QPolygonF([QPointF(float(x), float(y)) for x, y in corners]))
+
+
+def paint_edges(painter: QPainter, edges: Edges, to_canvas: Float) -> None:
+    """Paint the edges of labels where a (3, 3) matrix from the world to the canvas puts them."""
+    for lines, colour in zip(edges.lines, edges.colours, strict=True):
+        painter.setPen(QPen(QColor.fromRgbF(*colour), 2.0))
+        path = QPainterPath()
+        for x0, y0, x1, y1 in through(to_canvas, lines.reshape(-1, 2)).reshape(-1, 4).tolist():
+            path.moveTo(x0, y0)
+            path.lineTo(x1, y1)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawPath(path)
+
+
+def paint_places(painter: QPainter, at_xy: Float, words: Sequence[str]) -> None:
+    """Paint a ring around each of (n, 2) places on the canvas, and a word beside it."""
+    font = QFont(painter.font())
+    font.setPointSizeF(8.5)
+    painter.setFont(font)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for (x, y), word in zip(at_xy.tolist(), words, strict=True):
+        for width, shade in ((3.5, QColor(0, 0, 0, 110)), (_RING, QColor("white"))):
+            painter.setPen(QPen(shade, width))
+            painter.drawEllipse(QPointF(x, y), _PLACE, _PLACE)
+        painter.drawText(QPointF(x + _PLACE + 2, y - _PLACE + 4), word)
 
 
 def paint_ring(painter: QPainter, ring: Ring, to_canvas: Float) -> None:

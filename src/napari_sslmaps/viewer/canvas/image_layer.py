@@ -25,6 +25,10 @@ OWN = "napari_sslmaps"
 AREAS = "napari-sslmaps areas"
 """Key that marks a layer of the user's own that areas were made into, with the options they were found by."""
 
+PLACES = "napari-sslmaps places"
+"""Key that marks a layer of the user's own with the places most similar to anchors: of which image, by which
+encoder."""
+
 
 def is_found(layer: Layer) -> bool:
     """Whether a layer is a user's own that areas of a method were made into: no annotation by a person."""

@@ -39,8 +39,7 @@ AGREEMENT, EVIDENCE = "agreement", "evidence"
 _DRAWN = (*_PICTURES, "heads", "prediction", AGREEMENT, EVIDENCE, ANNOTATION)
 _PLACED = (*_PICTURES, "prediction", AGREEMENT, "mask", ANNOTATION)
 _HEIGHTS = {"areas": 2, "prediction": 2, ANNOTATION: 3, "mask": 3, "anchors": 4, "pretext tool": 4}
-"""How high our layers lie by role, over the user's images at 0 and maps at 1; what a user drew, painted or was
-given to keep lies at 4."""
+"""How high our layers lie by role: the user's images at 0, maps at 1, and what a user drew or keeps at 4."""
 COMPARISON_ROLES = (AGREEMENT, EVIDENCE)
 """Roles of the layers that a comparison adds; each takes the place of the other."""
 

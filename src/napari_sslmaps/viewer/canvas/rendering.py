@@ -112,6 +112,54 @@ def _edges_to_world(viewer: ViewerModel, layer: Layer, lead: Sequence[int]) -> F
     return matrix
 
 
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Edges between the labels of a layer.
+
+    Parameters
+    ----------
+    lines
+        For each label, its edges: (n, 2, 2), both ends of each, as (x, y) on the canvas.
+    colours
+        RGBA of each label in [0, 1].
+    """
+
+    lines: tuple[Float, ...]
+    colours: tuple[tuple[float, ...], ...]
+
+
+def edges_of(viewer: ViewerModel, layer: Labels) -> Edges:
+    """Find the edges of a layer's labels: lines, which are as wide from afar as near by."""
+    plane = plane_of(layer)
+    to_world = _edges_to_world(viewer, layer, (0,) * (layer.ndim - 2))
+    lines, colours = [], []
+    for label in (int(value) for value in np.unique(plane) if value):
+        inside = np.pad(plane == label, 1).astype(np.int8)
+        found = []
+        for axis in (0, 1):
+            change = np.diff(inside, axis=axis).take(range(1, inside.shape[1 - axis] - 1), axis=1 - axis)
+            at = np.argwhere(change if axis == 0 else change.T)  # (edge, along), pixels
+            starts, stops = _runs(at)
+            ends = np.stack(
+                [np.stack([starts[:, 1], starts[:, 0]], -1), np.stack([stops, starts[:, 0]], -1)], 1
+            )
+            found.append(ends if axis == 0 else ends[..., ::-1])
+        ends = np.concatenate(found).astype(float)
+        lines.append(ends @ to_world[:2, :2].T + to_world[:2, 2])
+        colours.append(tuple(float(part) for part in layer.get_color(label)))
+    return Edges(tuple(lines), tuple(colours))
+
+
+def _runs(at: NDArray[np.int_]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Join what lies in a row: the first (edge, along) of each run, and where along it ends."""
+    if not len(at):
+        return at, at[:, 1]
+    new = np.ones(len(at), bool)
+    new[1:] = (at[1:, 0] != at[:-1, 0]) | (at[1:, 1] != at[:-1, 1] + 1)
+    last = np.roll(new, -1)
+    return at[new], at[last][:, 1] + 1
+
+
 class Backdrop:
     """Draws what is in view of an image, at the resolution that the screen shows; the last block is kept.
 

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 
 from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.evaluation.annotation import Annotation
@@ -19,7 +20,7 @@ _WIDTH = 2
 
 
 class AnnotationOutline:
-    """Shows on the page Compare where the classes of the chosen mask lie.
+    """Shows where the classes of the chosen mask lie: on the page Compare, and on Maps after a comparison.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ class AnnotationOutline:
         self._model = model
         self._layer_manager = layer_manager
         self._connections = Connections()
-        self._connections.add(workspace.events.task, self._arrange)
+        for signal in (workspace.events.task, model.events.findings):
+            self._connections.add(signal, self._arrange)
 
     def show(self, image: Image, annotation: Annotation | None) -> None:
         """Draw the annotation of an image, or nothing where it is a layer that the user sees anyway."""
@@ -50,14 +52,29 @@ class AnnotationOutline:
         self._layer_manager.drop(layer for layer in others if layer is not drawn)
         self._arrange()
 
+    def layer(self, image: Image) -> Labels | Shapes | None:
+        """Return the layer that tells where the classes lie, unless a user has hidden it: ours, or theirs."""
+        chosen, drawn = self._model.annotation, self._layer_manager.layers_of(image, ANNOTATION)
+        return next((layer for layer in (*drawn, chosen) if _is_seen(layer)), None)
+
     def close(self) -> None:
-        """Undo the connection."""
+        """Undo the connections."""
         self._connections.undo()
 
     def _arrange(self) -> None:
-        image, seen = self._workspace.image, self._workspace.task == "compare"
+        image, task = self._workspace.image, self._workspace.task
+        seen = task == "compare" or (task == "maps" and bool(self._model.findings))
         for layer in () if image is None else self._layer_manager.layers_of(image, ANNOTATION):
             self._layer_manager.bring(layer, visible=seen)
+
+
+def _is_seen(layer: object) -> TypeGuard[Labels | Shapes]:
+    """Whether a layer is one of labels or shapes in view, of a single plane."""
+    if not isinstance(layer, Labels | Shapes) or not layer.visible:
+        return False
+    return isinstance(layer, Shapes) or not (
+        layer.multiscale or np.prod(layer.data.shape[:-2], dtype=int) > 1
+    )
 
 
 def _drawing(annotation: Annotation, name: str) -> LayerSpec:

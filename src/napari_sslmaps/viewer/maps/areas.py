@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Points
 
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Float32
@@ -15,7 +15,14 @@ from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.maps.similarity import MARGINS, SimilarityMap
 from napari_sslmaps.records.areas import write_areas
 from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
-from napari_sslmaps.viewer.canvas.image_layer import AREAS, OWN, LayerSource, lead_of_frame, spacing_of
+from napari_sslmaps.viewer.canvas.image_layer import (
+    AREAS,
+    OWN,
+    PLACES,
+    LayerSource,
+    lead_of_frame,
+    spacing_of,
+)
 from napari_sslmaps.viewer.canvas.map_layers import (
     LayerManager,
     LayerSpec,
@@ -108,6 +115,16 @@ class AreaController:
             return None
         return self._layer_manager.find(image, ROLE, mark["encoder"], ROLE)
 
+    def places_over(self, picture: Picture, image: Image) -> list[Points]:
+        """Return the places that were marked on a method's similarity, and are not hidden, over its map."""
+        mark = picture.metadata[OWN]
+        here = {"image": str(image.unique_id), "encoder": mark["encoder"]}
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Points) and layer.visible and layer.metadata.get(PLACES) == here
+        ]
+
     def arrange(self) -> None:
         """Show the areas of the method in front where its similarity is in view."""
         workspace, here = self._workspace, self._sessions.here
@@ -160,7 +177,14 @@ class AreaController:
             workspace.say("Set an anchor first: places are found by their similarity to it.")
             return
         image, frame = here[0], 0 if here[1].region is None else here[1].region.frame
-        tokens = top_places(found.values, count)
+        least = workspace.area_options.threshold
+        best = top_places(found.values, count)
+        tokens = [token for token in best if found.values[token] > least]
+        bar = f"{'margin' if found.value_range == MARGINS else 'cosine'} {number_text(least)}"
+        if not tokens:
+            highest = number_text(float(found.values[best[0]])) if best else "none"
+            workspace.say(f"No place is above {bar}; the highest is {highest}. Lower the threshold of areas.")
+            return
         lead = lead_of_frame(image, frame)
         pixels = np.array([[*lead, *found.grid.token_to_pixel(token)] for token in tokens])
         scores = [round(float(found.values[token]), 3) for token in tokens]
@@ -169,6 +193,7 @@ class AreaController:
                 pixels,
                 name=f"{image.name} / most similar / {workspace.front}",
                 features={"rank": list(range(1, len(tokens) + 1)), "similarity": scores},
+                metadata={PLACES: {"image": str(image.unique_id), "encoder": workspace.front}},
                 symbol="ring",
                 face_color="transparent",
                 border_color="white",
@@ -177,7 +202,15 @@ class AreaController:
             )
         # digits are drawn one by one for the first text of a window, which takes a third of a second
         self.later(lambda: setattr(layer, "text", _RANKS))
-        workspace.say(f"{len(tokens)} places marked, from {scores[0]} to {scores[-1]} similar.")
+        places = f"{len(tokens)} place{'s' * (len(tokens) != 1)} marked"
+        ends = (
+            number_text(scores[0])
+            if len(tokens) == 1
+            else " to ".join(map(number_text, (scores[0], scores[-1])))
+        )
+        left = len(best) - len(tokens)
+        fewer = f" {left} of {len(best)} left out: below {bar} (areas)." if left else ""
+        workspace.say(f"{places}, similarity {ends}.{fewer}")
 
     def _front(self) -> Segments | None:
         name, here = self._workspace.front, self._sessions.here
@@ -249,6 +282,11 @@ class AreaController:
             low, high = np.percentile(grey, (1, 99))
             self._guide = key, np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
         return self._guide[1]
+
+
+def number_text(value: float) -> str:
+    """Say a cosine or a margin in two digits, with a minus sign."""
+    return f"{value:.2f}".replace("-", "−")
 
 
 def area_text(um2: float) -> str:
