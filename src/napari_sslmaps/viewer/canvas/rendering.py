@@ -119,7 +119,7 @@ class Edges:
     Parameters
     ----------
     lines
-        For each label, its edges: (n, 2, 2), both ends of each, as (x, y) on the canvas.
+        Edges of each label: (n, 2, 2), both ends of each as (x, y) on the canvas.
     colours
         RGBA of each label in [0, 1].
     """

@@ -55,7 +55,7 @@ class ComparisonModel:
     shown
         Key of the finding in view.
     outdated
-        What the findings are of, where something else is chosen by now; empty otherwise.
+        A sentence on what the findings are of, where something else is chosen by now; empty otherwise.
     advice
         Sentences of evidence on which method fits the region.
     image
