@@ -89,7 +89,9 @@ def test_pixels_are_read_at_the_resolution_asked_for_and_lie_where_they_lay(imag
     assert input_.provenance.resolution == "48 px across"
     embedded = embed(image, encoders["mae"], region=(8, 16, 80, 64), resolution="48px")
     assert input_of(embedded, encoders["mae"], fit="whole").grid == input_.grid == embedded.grid
-    with pytest.raises(RegionError, match=r"got 6 × 6 px when read at 48 px on the shorter side"):
+    with pytest.raises(
+        RegionError, match=r"got 6 × 6 px when read at 48 px on the whole image's shorter side"
+    ):
         input_of(image, encoders["mae"], region=(0, 0, 12, 12), resolution="48px")
 
 

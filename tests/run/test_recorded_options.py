@@ -298,7 +298,9 @@ def test_scale_and_resolution_are_written_and_repeated(request_one: RunRequest, 
     assert {key: result.provenance.scale for key, result in found.maps.items()} == dict.fromkeys(
         found.maps, 4.0
     )
-    assert any("read at 32 px on the shorter side" in sentence for sentence in warnings_of(outcome))
+    assert any(
+        "read at 32 px on the whole image's shorter side" in sentence for sentence in warnings_of(outcome)
+    )
     assert record.options == options
     assert plain.embedding.grid.shape == (5, 8)
 
@@ -323,6 +325,7 @@ def test_maps_far_from_the_trained_resolution_carry_that_beside_them(request_one
     said = warnings_of(compute_run(replace(request, options=asked(resolution="native"))))
     assert not any("It learned at" in sentence for sentence in as_trained)
     assert any(
-        "It learned at 192 px on the shorter side" in sentence and "--resolution trained" in sentence
+        "It learned at 192 px on the whole image's shorter side" in sentence
+        and "--resolution trained" in sentence
         for sentence in said
     )

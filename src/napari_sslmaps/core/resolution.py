@@ -97,9 +97,9 @@ def in_words(resolution: Resolution | str) -> str:
     Examples
     --------
     >>> in_words(Resolution(short_side=192))
-    '192 px on the shorter side'
+    '192 px on the whole image's shorter side'
     """
-    return str(resolution).replace(" px across", " px on the shorter side")
+    return str(resolution).replace(" px across", " px on the whole image's shorter side")
 
 
 def resolution_of(
