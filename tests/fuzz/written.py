@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.random import Generator
 
 from napari_sslmaps.batch.run import _all_rows
@@ -18,7 +19,9 @@ from napari_sslmaps.cache.store import Cache
 from napari_sslmaps.compare.listing import ListingOptions, list_images
 from napari_sslmaps.compare.record import comparison_from_record, files_of
 from napari_sslmaps.compare.store import ComparisonFolder
+from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
+from napari_sslmaps.core.segments import SegmentOptions
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.user_encoders import read_encoder_list
 from napari_sslmaps.evaluation.annotation_file import read_annotation
@@ -44,7 +47,13 @@ from napari_sslmaps.records.basis import load_basis
 from napari_sslmaps.records.linear_head import load_head
 from napari_sslmaps.records.map_files import read_map
 from napari_sslmaps.records.run import RunRecord
-from napari_sslmaps.records.session import SessionRecord, SessionView, load_session, save_session
+from napari_sslmaps.records.session import (
+    SessionLabels,
+    SessionRecord,
+    SessionView,
+    load_session,
+    save_session,
+)
 from napari_sslmaps.run.write import request_from_record
 from napari_sslmaps.search.index import build_index
 from napari_sslmaps.search.query import Like, TokenIndex
@@ -111,7 +120,9 @@ def _study() -> Study:
 
 def _session() -> SessionRecord:
     view = SessionView(centre_yx=(1.0, 2.0))
-    return SessionRecord("image", "image.png", "ab", Region(0, 0, 32, 32), view=view)
+    grid = TokenGrid(2, 3, (16.0, 16.0), (0.0, 0.0), (32.0, 48.0))
+    labels = SessionLabels.of("areas", np.eye(2, 3, dtype=np.int32), grid, SegmentOptions(), 0)
+    return SessionRecord("image", "image.png", "ab", Region(0, 0, 32, 32), view=view, labels=(labels,))
 
 
 def _run(path: Path) -> None:

@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.segments import SegmentOptions
+from napari_sslmaps.errors import RecordError
 from napari_sslmaps.maps.groups import AnchorGroup
 from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.records.json import read_json, write_json
@@ -12,6 +18,7 @@ from napari_sslmaps.records.places import Places, place_in
 from napari_sslmaps.serialise import dump, strict
 
 _KIND = "session"
+_MOST_CELLS = 1 << 26
 
 
 @strict
@@ -86,6 +93,62 @@ class SessionSearch:
 
 @strict
 @dataclass(frozen=True, slots=True)
+class SessionLabels:
+    """Labels that areas were made into, as they were when the session was saved.
+
+    Parameters
+    ----------
+    name
+        Name of the layer.
+    grid
+        Grid of its cells.
+    runs
+        Cells row by row: a label, how many cells have it one after another, the next label, …
+    options
+        Options that the areas were found by.
+    frame
+        Frame of the image that they lie on.
+
+    Raises
+    ------
+    RecordError
+        If the runs are no labels of the grid.
+    """
+
+    name: str
+    grid: TokenGrid
+    runs: tuple[int, ...]
+    options: SegmentOptions = field(default_factory=SegmentOptions)
+    frame: int = 0
+
+    def __post_init__(self) -> None:
+        cells, counts = self.grid.rows * self.grid.cols, self.runs[1::2]
+        whole = len(self.runs) % 2 == 0 and min(counts, default=0) > 0 and sum(counts) == cells
+        if not whole or cells > _MOST_CELLS or max(map(abs, self.runs[::2])) > np.iinfo(np.int32).max:
+            raise RecordError(
+                f"Expected a label for each of {cells} cells of {self.name!r}; there are others."
+            )
+
+    @classmethod
+    def of(
+        cls, name: str, labels: NDArray[np.integer[Any]], grid: TokenGrid, options: SegmentOptions, frame: int
+    ) -> Self:
+        """Keep labels, (rows, cols) of any whole number."""
+        flat = np.ravel(labels)
+        first = np.flatnonzero(np.diff(flat, prepend=flat[0] - 1))
+        counts = np.diff(first, append=len(flat))
+        runs = np.stack([flat[first].astype(np.int64), counts], axis=-1).ravel()
+        return cls(name, grid, tuple(runs.tolist()), options, frame)
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Labels of the cells, (rows, cols)."""
+        runs = np.array(self.runs, np.int64)
+        return np.repeat(runs[::2], runs[1::2]).astype(np.int32).reshape(self.grid.rows, self.grid.cols)
+
+
+@strict
+@dataclass(frozen=True, slots=True)
 class SessionRecord:
     """Record that makes a session again.
 
@@ -130,6 +193,10 @@ class SessionRecord:
         Archive of the page Search; None where none was opened.
     areas, areas_shown
         Options of areas of similarity, and whether they were in view.
+    labels
+        Labels that areas were made into.
+    annotation, annotation_sha256
+        File of the annotation, like that of the image, and its hash; empty where it has none.
     """
 
     image: str
@@ -157,6 +224,9 @@ class SessionRecord:
     search: SessionSearch | None = None
     areas: SegmentOptions = field(default_factory=SegmentOptions)
     areas_shown: bool = False
+    labels: tuple[SessionLabels, ...] = ()
+    annotation: str = ""
+    annotation_sha256: str = ""
 
 
 def save_session(session: SessionRecord, path: Path, *, here: bool = False) -> Path:
@@ -184,7 +254,8 @@ def _placed(session: SessionRecord, folder: Path) -> SessionRecord:
     if search is not None:
         store, images = (place_in(each, folder) for each in (search.store, search.images))
         search = replace(search, store=store, images=images)
-    return replace(session, path=place_in(session.path, folder), search=search)
+    path, annotation = (place_in(each, folder) for each in (session.path, session.annotation))
+    return replace(session, path=path, search=search, annotation=annotation)
 
 
 def located_search(search: SessionSearch, folder: Path) -> SessionSearch:

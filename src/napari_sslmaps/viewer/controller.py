@@ -201,6 +201,9 @@ class Controller:
                 self.shapes,
                 self.shared_contrast,
                 self.search_page,
+                self.areas,
+                self.compare_page.annotation_file,
+                self.compare_page.annotate,
             ),
         )
         self.scale = ScaleSteps(viewer, workspace, self.sessions, self.region_selection)

@@ -11,10 +11,13 @@ from napari.layers import Image
 from skimage import io as skio
 from viewer_kit import KnownEmbedder, known_services, noise
 
+from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.segments import SegmentOptions
 from napari_sslmaps.encoders.controls import controls_of
+from napari_sslmaps.errors import RecordError
 from napari_sslmaps.maps.similarity import SimilarityOptions
 from napari_sslmaps.records.session import (
+    SessionLabels,
     SessionRecord,
     SessionSearch,
     load_session,
@@ -347,3 +350,59 @@ def test_a_session_of_an_earlier_version_opens(worked: Controller, tmp_path: Pat
     worked.session_files.open(path)
     assert not worked.workspace.status.failed
     assert worked.workspace.in_view == "pca"
+
+
+def test_labels_of_areas_are_kept_and_other_layers_are_told_of(
+    viewer: ViewerModel, worked: Controller, image: Image, tmp_path: Path
+) -> None:
+    workspace = worked.workspace
+    workspace.front, workspace.area_range = "dinov3-demo", (-2.0, 2.0)
+    worked.areas.to_labels()
+    name = "tissue / labels / dinov3-demo"
+    painted = viewer.layers[name].data
+    painted[0, 0] = 7  # what a user has changed since is kept as it is
+    viewer.add_labels(np.ones((64, 80), np.uint8), name="lesion")
+    worked.session_files.save(tmp_path / "mine.json")
+    assert workspace.status.text == (
+        "Session written to mine.json. Not in it, save these yourself (File, Save): lesion."
+    )
+    worked.session_files.open(tmp_path / "mine.json")
+    assert [layer.name for layer in viewer.layers].count(name) == 1
+    viewer.layers.remove(name)
+    worked.session_files.open(tmp_path / "mine.json")
+    np.testing.assert_array_equal(viewer.layers[name].data, painted)
+    np.testing.assert_allclose(viewer.layers[name].data_to_world((-0.5, -0.5)), (-0.5, -0.5))
+    assert worked.session_files.record().labels == load_session(tmp_path / "mine.json").labels
+
+
+def test_an_annotation_file_is_chosen_again(worked: Controller, tmp_path: Path) -> None:
+    model = worked.compare_page.model
+    folder = tmp_path / "given"
+    folder.mkdir()
+    mask = np.zeros((64, 80), np.uint8)
+    mask[:, 40:] = 1
+    skio.imsave(folder / "mask.png", mask, check_contrast=False)
+    model.annotation = folder / "mask.png"
+    worked.session_files.save(folder / "mine.json")
+    assert load_session(folder / "mine.json").annotation == "mask.png"
+    model.annotation = None
+    moved = folder.rename(tmp_path / "moved")
+    worked.session_files.open(moved / "mine.json")
+    assert model.annotation == moved / "mask.png"
+    skio.imsave(moved / "mask.png", mask[::-1] * 2, check_contrast=False)
+    worked.session_files.open(moved / "mine.json")
+    assert "mask.png has changed" in worked.workspace.status.text
+    (moved / "mask.png").unlink()
+    worked.session_files.open(moved / "mine.json")
+    assert "mask.png is not there" in worked.workspace.status.text
+
+
+@pytest.mark.parametrize("runs", [(), (1,), (1, 5, 2, 2), (1, 0, 2, 6), (2**40, 6)])
+def test_labels_that_do_not_fit_are_refused(runs: tuple[int, ...]) -> None:
+    grid = TokenGrid(2, 3, (8.0, 8.0), (0.0, 0.0), (16.0, 24.0))
+    with pytest.raises(RecordError, match="label for each of 6 cells"):
+        SessionLabels("areas", grid, runs)
+    labels = np.array([[1, 1, 0], [0, 2, 2]], np.int64)
+    found = SessionLabels.of("areas", labels, grid, SegmentOptions(), 0)
+    assert found.runs == (1, 2, 0, 2, 2, 2)
+    np.testing.assert_array_equal(found.labels, labels)

@@ -23,7 +23,7 @@ _LOOKED_AT, _IN_AREAS = 64, 0.7
 OWN = "napari_sslmaps"
 """Key in `layer.metadata` that marks the layers of this plugin."""
 AREAS = "napari-sslmaps areas"
-"""Key that marks a layer of the user's own that areas were made into, with the options they were found by."""
+"""Key that marks a user's own layer that areas were made into: of which image, where, by which options."""
 
 PLACES = "napari-sslmaps places"
 """Key that marks a layer of the user's own with the places most similar to anchors: of which image, by which

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from napari.components import ViewerModel
@@ -104,6 +105,17 @@ class ComparePage:
         )
 
         self.exports = ExportController(workspace, export_runner, services.exporter, self.comparison.holdings)
+
+    def annotation_file(self) -> str:
+        """Return the file that the annotation is in, from the root; empty where it is in none."""
+        chosen = self.model.annotation
+        path = chosen if isinstance(chosen, Path) else None if chosen is None else chosen.source.path
+        return str(Path(path).absolute()) if path else ""
+
+    def annotate(self, path: Path) -> None:
+        """Choose a file as the annotation."""
+        if str(path) != self.annotation_file():
+            self.model.annotation = path
 
     def cancel(self) -> None:
         """Stop a comparison; what was found before stays."""

@@ -1,19 +1,21 @@
 """Areas above a threshold of similarity: shown as it moves, made Labels, counted and written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Points
+from napari.layers import Image, Labels, Layer, Points
 
+from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.segments import SegmentOptions, Segments, segments_of, top_places
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.maps.similarity import MARGINS, SimilarityMap
 from napari_sslmaps.records.areas import write_areas
+from napari_sslmaps.records.session import SessionLabels
 from napari_sslmaps.viewer.canvas.anchor_layers import placed_on
 from napari_sslmaps.viewer.canvas.image_layer import (
     AREAS,
@@ -141,18 +143,38 @@ class AreaController:
         if here is None or found is None:
             return
         image, frame = here[0], 0 if here[1].region is None else here[1].region.frame
-        values = found.labels[(None,) * (image.ndim - 2)]
-        with keeping_selection(self._viewer):
-            self._viewer.add_labels(
-                values,
-                name=f"{image.name} / labels / {workspace.front}",
-                metadata={AREAS: asdict(workspace.area_options)},
-                opacity=_OPACITY,
-                **placement(image, found.grid, frame),
-            )
+        name = f"{image.name} / labels / {workspace.front}"
+        self._add(image, SessionLabels.of(name, found.labels, found.grid, workspace.area_options, frame))
         said = self._text(found)
         workspace.areas_shown = False  # both, one over the other, would hide the image
         workspace.say(f"{said} They are a Labels layer now.")
+
+    def _add(self, image: Image, kept: SessionLabels) -> None:
+        mark = {
+            "image": str(image.unique_id),
+            "grid": kept.grid,
+            "options": kept.options,
+            "frame": kept.frame,
+        }
+        with keeping_selection(self._viewer):
+            self._viewer.add_labels(
+                kept.labels[(None,) * (image.ndim - 2)],
+                name=kept.name,
+                metadata={AREAS: mark},
+                opacity=_OPACITY,
+                **placement(image, kept.grid, kept.frame),
+            )
+
+    def kept(self, image: Image) -> tuple[SessionLabels, ...]:
+        """Return the Labels that areas of an image were made into, as a session keeps them."""
+        return tuple(found for layer in self._viewer.layers if (found := _kept(layer, image)) is not None)
+
+    def restore(self, image: Image, kept: Sequence[SessionLabels]) -> None:
+        """Add Labels that a session kept, unless they are there."""
+        there = self.kept(image)
+        for labels in kept:
+            if labels not in there:
+                self._add(image, labels)
 
     def save(self, path: Path) -> None:
         """Write the areas of the method in front as GeoJSON, CSV or OME-Zarr, by the suffix."""
@@ -282,6 +304,18 @@ class AreaController:
             low, high = np.percentile(grey, (1, 99))
             self._guide = key, np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
         return self._guide[1]
+
+
+def _kept(layer: Layer, image: Image) -> SessionLabels | None:
+    """Return labels that areas of an image were made into; None of another layer, or one of another size."""
+    mark = layer.metadata.get(AREAS)
+    if not isinstance(layer, Labels) or mark is None or mark["image"] != str(image.unique_id):
+        return None
+    grid: TokenGrid = mark["grid"]
+    if layer.multiscale or np.size(layer.data) != grid.rows * grid.cols:
+        return None
+    values = np.asarray(layer.data).reshape(grid.shape)
+    return SessionLabels.of(layer.name, values, grid, mark["options"], mark["frame"])
 
 
 def number_text(value: float) -> str:

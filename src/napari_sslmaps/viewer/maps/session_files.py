@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, get_args
 
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels, Points, Shapes
 from platformdirs import user_state_path
 
 from napari_sslmaps.core.tiling import TILED
@@ -23,11 +23,12 @@ from napari_sslmaps.records.session import (
     save_session,
 )
 from napari_sslmaps.sources.formats import is_url
-from napari_sslmaps.viewer.canvas.image_layer import frame_of, lead_of_frame, path_of, uncover
+from napari_sslmaps.viewer.canvas.image_layer import OWN, frame_of, lead_of_frame, path_of, uncover
 from napari_sslmaps.viewer.canvas.npe2 import contents_of, read, read_chosen
-from napari_sslmaps.viewer.canvas.region_selection import chosen_rectangles
+from napari_sslmaps.viewer.canvas.region_selection import REGION_OF, chosen_rectangles
 from napari_sslmaps.viewer.canvas.region_shapes import RegionShapes
 from napari_sslmaps.viewer.canvas.shared_contrast import SharedContrast
+from napari_sslmaps.viewer.maps.areas import AreaController
 from napari_sslmaps.viewer.maps.coordinator import MapCoordinator
 from napari_sslmaps.viewer.pretext.controller import Camera
 from napari_sslmaps.viewer.state.session import Sessions
@@ -57,7 +58,8 @@ class SessionTools(NamedTuple):
     """Tools that know, and put back, what is not in the workspace: maps, rectangles, looks, the archive.
 
     ``camera`` returns the centre and zoom of the page Maps, whatever page is open; ``restart`` begins the
-    steps that can be undone anew.
+    steps that can be undone anew. ``annotation`` returns the file of the annotation, empty where it has none;
+    ``annotate`` chooses it again.
     """
 
     coordinator: MapCoordinator
@@ -67,6 +69,9 @@ class SessionTools(NamedTuple):
     shapes: RegionShapes
     shared_contrast: SharedContrast
     archive: Archive
+    areas: AreaController
+    annotation: Callable[[], str]
+    annotate: Callable[[Path], None]
 
 
 class SessionFiles:
@@ -109,7 +114,19 @@ class SessionFiles:
         except SSLMapsError as error:
             self._workspace.say(str(error), failed=True)
             return
-        self._workspace.say(f"Session written to {written.name}.")
+        self._workspace.say(f"Session written to {written.name}.{self._not_kept(record)}")
+
+    def _not_kept(self, record: SessionRecord) -> str:
+        """Say which layers that a user made are in no file, and not in the session either."""
+        kept = {labels.name for labels in record.labels}
+        lost = [
+            layer.name
+            for layer in self._viewer.layers
+            if isinstance(layer, Labels | Points | Shapes)
+            and not (layer.source.path or layer.name in kept or {OWN, REGION_OF} & {*layer.metadata})
+            and len(layer.data)
+        ]
+        return f" Not in it, save these yourself (File, Save): {', '.join(lost)}." if lost else ""
 
     def save_by_itself(self) -> None:
         """Write the session where the next one finds it, if anything was embedded or an archive opened."""
@@ -133,6 +150,7 @@ class SessionFiles:
         y, x = centre[-2:]
         path = path_of(image)
         size, sha256 = _file_facts(path)
+        annotation = self._tools.annotation()
         return SessionRecord(
             image.name,
             path,
@@ -166,6 +184,9 @@ class SessionFiles:
             self._tools.archive.choice,
             workspace.area_options,
             workspace.areas_shown,
+            self._tools.areas.kept(image),
+            annotation,
+            _file_facts(annotation)[1],
         )
 
     def _rectangles(self, image: Image) -> tuple[tuple[tuple[float, float], ...], ...]:
@@ -203,7 +224,8 @@ class SessionFiles:
         if record.search is not None:
             self._tools.archive.restore(located_search(record.search, path.parent))
         view = record.view
-        self._opened, self._note = record, note
+        self._tools.areas.restore(image, record.labels)
+        self._opened, self._note = record, f"{note} {self._annotate(record, path.parent)}".strip()
         self._tools.restart()
         workspace.anchor_mode = True  # as after a run
         self._tools.run()
@@ -242,6 +264,17 @@ class SessionFiles:
         negative = bool(workspace.request.anchors.negative)
         workspace.area_range = MARGINS if negative else COSINES  # which the threshold that was saved is of
         workspace.area_options, workspace.areas_shown = record.areas, record.areas_shown
+
+    def _annotate(self, record: SessionRecord, folder: Path) -> str:
+        """Choose the annotation's file again; say what has become of it, where it is not as it was."""
+        if not record.annotation:
+            return ""
+        file = Places(folder).find(record.annotation, record.annotation_sha256)
+        if not file.is_file():
+            return f"The annotation {file.name} is not there."
+        self._tools.annotate(file)
+        changed = record.annotation_sha256 and _file_facts(str(file))[1] != record.annotation_sha256
+        return f"The annotation {file.name} has changed." if changed else ""
 
     def check(self) -> None:
         """Say what has changed since the session was saved, once what it embedded is embedded again."""
