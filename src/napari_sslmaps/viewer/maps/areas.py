@@ -119,8 +119,8 @@ class AreaController:
 
     def places_over(self, picture: Picture, image: Image) -> list[Points]:
         """Return the places that were marked on a method's similarity, and are not hidden, over its map."""
-        mark = picture.metadata[OWN]
-        here = {"image": str(image.unique_id), "encoder": mark["encoder"]}
+        encoder = picture.metadata[OWN].get("encoder")  # a reader's picture says none: blind
+        here = {"image": str(image.unique_id), "encoder": encoder}
         return [
             layer
             for layer in self._viewer.layers
@@ -309,7 +309,7 @@ class AreaController:
 def _kept(layer: Layer, image: Image) -> SessionLabels | None:
     """Return labels that areas of an image were made into; None of another layer, or one of another size."""
     mark = layer.metadata.get(AREAS)
-    if not isinstance(layer, Labels) or mark is None or mark["image"] != str(image.unique_id):
+    if not isinstance(layer, Labels) or mark is None or mark.get("image") != str(image.unique_id):
         return None
     grid: TokenGrid = mark["grid"]
     if layer.multiscale or np.size(layer.data) != grid.rows * grid.cols:
