@@ -127,6 +127,29 @@ def scale_to_unit(pixels: NDArray[Any], window: Window) -> NDArray[np.float32]:
     return unit if unit.ndim == 3 else np.repeat(unit[..., None], 3, axis=-1)
 
 
+def stored_to_unit(stored: "Tensor", window: Window) -> "Tensor":
+    """Do what `scale_to_unit` does to a batch that is on a device, to the bit.
+
+    Parameters
+    ----------
+    stored
+        (B, H, W) or (B, H, W, 3), of any type.
+    window
+        Intensities that become 0 and 1; a window without width gives zeros.
+
+    Returns
+    -------
+    Tensor
+        (B, H, W, 3) float32 in [0, 1].
+    """
+    low, high = window
+    unit = stored.float() - float(np.float32(low))
+    # by a tensor, which is made there: by a number, CUDA multiplies with the reciprocal
+    width = unit.new_full((), float(np.float32(high - low)))
+    unit = unit.div_(width).clamp_(0.0, 1.0) if high > low else unit.zero_()
+    return unit if unit.ndim == 4 else unit[..., None].expand(-1, -1, -1, 3)
+
+
 def pad_by_reflection(
     pixels: NDArray[Any], height: int, width: int, before_yx: tuple[int, int] = (0, 0)
 ) -> NDArray[Any]:
@@ -159,8 +182,15 @@ def normalise(batch: "Tensor", mean: Sequence[float], std: Sequence[float]) -> "
         (B, C, H, W), contiguous.
     """
     channels_first = batch.permute(0, 3, 1, 2).contiguous()
-    shift, scale = (batch.new_tensor(values)[:, None, None] for values in (mean, std))
-    return (channels_first - shift).div_(scale)
+    return (channels_first - _on_device(mean, batch)).div_(_on_device(std, batch))
+
+
+def _on_device(values: Sequence[float], like: "Tensor") -> "Tensor":
+    """(C, 1, 1) numbers, made where `like` is: a copy there would wait for all that is still computed."""
+    made = like.new_empty(len(values), 1, 1)
+    for place, value in enumerate(values):
+        made[place].fill_(value)
+    return made
 
 
 def flat_tokens(unit: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
@@ -184,4 +214,26 @@ def flat_tokens(unit: NDArray[np.float32], stride: int) -> NDArray[np.bool_]:
     mean = np.einsum("isjt->ij", tokens) / stride**2
     square = np.einsum("isjt,isjt->ij", tokens, tokens) / stride**2
     flat: NDArray[np.bool_] = square - mean**2 < _FLAT**2
+    return flat
+
+
+def flat_tokens_of(unit: "Tensor", stride: int) -> "Tensor":
+    """Do what `flat_tokens` does to a batch that is on a device, up to rounding.
+
+    Parameters
+    ----------
+    unit
+        (B, H, W, 3) in [0, 1], sides multiples of `stride`.
+    stride
+        Pixels per token.
+
+    Returns
+    -------
+    Tensor
+        (B, H / stride, W / stride) bool.
+    """
+    grey = unit.mean(dim=-1)
+    count, height, width = grey.shape
+    tokens = grey.reshape(count, height // stride, stride, width // stride, stride)
+    flat: Tensor = tokens.square().mean(dim=(2, 4)) - tokens.mean(dim=(2, 4)).square() < _FLAT**2
     return flat

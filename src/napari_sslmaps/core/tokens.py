@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
-_LARGEST = float(np.finfo(np.float16).max)
+LARGEST_HALF = float(np.finfo(np.float16).max)
+"""Largest number that half precision holds."""
 CHUNK = 16_384
 """Tokens that are read at a time."""
 Room: TypeAlias = Callable[[tuple[int, ...]], NDArray[np.float16]]
@@ -60,7 +61,7 @@ class HalfTokens:
         return self._values[index].astype(np.float32)
 
     def __setitem__(self, index: Any, values: Any) -> None:
-        self._values[index] = np.clip(values, -_LARGEST, _LARGEST)  # NaN stays NaN
+        self._values[index] = np.clip(values, -LARGEST_HALF, LARGEST_HALF)  # NaN stays NaN
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:

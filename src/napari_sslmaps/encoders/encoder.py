@@ -18,6 +18,7 @@ from napari_sslmaps.encoders.checkpoint.report import RecognitionReport
 from napari_sslmaps.encoders.families.extractor import AttentionExtractor, FeatureExtractor, TileFeatures
 from napari_sslmaps.encoders.families.taps import AttentionTap
 from napari_sslmaps.encoders.spec import Architecture, Block, EncoderSpec
+from napari_sslmaps.encoders.transfers import Transfers
 from napari_sslmaps.errors import InvalidOptionError, MapUnavailableError
 
 Result = TypeVar("Result")
@@ -76,8 +77,6 @@ class Encoder:
         depths
             Architectures of this network, which differ in where its tokens are taken.
         """
-        with self._computing():
-            found = self.extractor.extract_at(self._normalised(tiles), depths)
         return [
             TileFeatures(
                 features.tokens.float().cpu(),
@@ -85,8 +84,25 @@ class Encoder:
                 _to_cpu(features.prefix_attention),
                 _to_cpu(features.activation),
             )
-            for features in found
+            for features in self.features_at(torch.from_numpy(tiles).to(self.device), depths)
         ]
+
+    def features_at(self, tiles: Tensor, depths: Sequence[Architecture]) -> list[TileFeatures]:
+        """Compute the features of several depths of a batch that is on the device, and leave them there.
+
+        Parameters
+        ----------
+        tiles
+            (B, H, W, 3) float32 in [0, 1], on the encoder's device; sides as `spec.constraint` asks.
+        depths
+            Architectures as `encode_at` takes them; the encoder's own if none are given.
+        """
+        with self._computing():
+            return self.extractor.extract_at(prepare(tiles, self.spec), depths or [self.spec.architecture])
+
+    def transfers(self) -> Transfers | None:
+        """Return what copies to and from the device beside the computing; None where nothing can."""
+        return Transfers(self.device) if self.device.startswith("cuda") else None
 
     @property
     def token_block(self) -> str:
@@ -161,15 +177,13 @@ class Encoder:
         """
         extractor = self.blocks
         with self._computing():
-            return read(extractor.tap(self._normalised(tiles), blocks))
+            pixels = prepare(torch.from_numpy(tiles).to(self.device), self.spec)
+            return read(extractor.tap(pixels, blocks))
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
         with torch.inference_mode(), exact_arithmetic(), _autocast(self.device, self.precision):
             yield
-
-    def _normalised(self, tiles: NDArray[np.float32]) -> Tensor:
-        return prepare(torch.from_numpy(tiles).to(self.device), self.spec)
 
 
 def prepare(pixels: Tensor, spec: EncoderSpec) -> Tensor:

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sslmaps.core.moments import MomentAccumulator, TokenMoments
 from napari_sslmaps.core.preprocess import flat_tokens
 from napari_sslmaps.core.results import AttentionKind, Embedding, Float32, PixelReader, Provenance
 from napari_sslmaps.core.tiling import Stitcher, Tile
+from napari_sslmaps.core.tokens import HalfTokens
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
 from napari_sslmaps.pipeline.token_store import TokenBudget
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_sslmaps.encoders.families.extractor import TileFeatures
 
 Planes = Mapping[str, Float32]
@@ -92,25 +96,56 @@ class Canvas:
 
     def add(self, tiles: Sequence[Tile], pixels: Float32, features: "TileFeatures") -> Sequence[Planes]:
         """Add a batch, (B, H, W, 3) pixels in [0, 1] and their features; return what `put` takes again."""
+        planes = {name: plane.numpy() for name, plane in planes_of(features).items()}
         parts = []
         for index, tile in enumerate(tiles):
-            values = _planes(features, index)
-            values["foreground"] = _structured(pixels[index], self._plan.stride)
-            prefix = values.pop(PREFIX, None)
-            part = {name: self._stitcher(name, value).needed(tile, value) for name, value in values.items()}
-            part |= {} if prefix is None else {PREFIX: prefix}
+            part = {
+                name: plane[index].copy() if name == PREFIX else self._needed(tile, plane[index])
+                for name, plane in planes.items()  # a view of the prefix would keep the batch
+            }
+            part["foreground"] = self._needed(tile, _structured(pixels[index], self._plan.stride))
             self.put(tile, part)
             parts.append(part)
         return parts
 
     def put(self, tile: Tile, part: Planes) -> None:
         """Add a tile that `add` returned, in this run or an earlier one."""
+        self.place(tile, part)
+        self._take_up(tile, np.asarray(part["tokens"], np.float32))
+
+    def place(self, tile: Tile, part: Planes) -> None:
+        """Add a tile as `put` does, of which the moments come by `merge`."""
         for name, values in part.items():
             if name == PREFIX:
                 self._prefix[tile.place] = values
             else:
-                self._stitcher(name, values).put(tile, values, self._plan.mask)
-        self._take_up(tile, part["tokens"])
+                self._stitcher(name, values.shape[-1]).put(tile, values, self._plan.mask)
+
+    def merge(self, moments: TokenMoments) -> None:
+        """Add moments of tokens that `place` added."""
+        self._accumulator(len(moments.mean)).merge(moments)
+
+    @property
+    def takes_moments(self) -> bool:
+        """Whether there are moments: blending changes tokens after they have come."""
+        return self._plan.tiling.stitching != "blend"
+
+    def halves(self, dim: int) -> bool:
+        """Whether tokens of that width are kept in half precision."""
+        return isinstance(self._stitcher("tokens", dim).values, HalfTokens)
+
+    def shapes_of(self, tiles: Sequence[Tile]) -> list[tuple[int, ...]]:
+        """Return rows and columns of what is kept of each tile."""
+        return [self._needed(tile, np.empty(tile.shape, np.bool_)).shape for tile in tiles]
+
+    def kept_of(self, tiles: Sequence[Tile]) -> NDArray[np.int64] | None:
+        """Return the places of what is kept among the tokens of a batch, tile after tile; None for all."""
+        if not self.takes_moments:
+            return None
+        rows, cols = tiles[0].shape
+        places = np.arange(len(tiles) * rows * cols).reshape(len(tiles), rows, cols)
+        kept = [self._needed(tile, own).reshape(-1) for tile, own in zip(tiles, places, strict=True)]
+        return np.concatenate(kept)
 
     def moments(self) -> TokenMoments | None:
         """Return mean and covariance of the tokens; None where tiles were blended, which changes tokens."""
@@ -129,31 +164,41 @@ class Canvas:
             values[PREFIX] = np.mean(in_order, axis=0)
         return values
 
-    def _stitcher(self, name: str, values: Float32) -> Stitcher:
+    def _needed(self, tile: Tile, values: NDArray[Any]) -> NDArray[Any]:
+        return tile.kept(values) if self.takes_moments else values
+
+    def _stitcher(self, name: str, channels: int) -> Stitcher:
         if name not in self._stitchers:
-            shape = (*self._plan.grid.shape, values.shape[-1])
+            shape = (*self._plan.grid.shape, channels)
             self._stitchers[name] = Stitcher(*shape, self._plan.tiling.stitching, self._allocate(name, shape))
         return self._stitchers[name]
 
     def _take_up(self, tile: Tile, tokens: Float32) -> None:
-        if self._plan.tiling.stitching == "blend":
+        if not self.takes_moments:
             return
-        if self._moments is None:
-            self._moments = MomentAccumulator(tokens.shape[-1])
         mask = self._plan.mask
         wanted = np.s_[:] if mask is None else mask[tile.rows.kept, tile.cols.kept].reshape(-1)
-        self._moments.update(tokens.reshape(-1, tokens.shape[-1])[wanted])
+        self._accumulator(tokens.shape[-1]).update(tokens.reshape(-1, tokens.shape[-1])[wanted])
+
+    def _accumulator(self, dim: int) -> MomentAccumulator:
+        if self._moments is None:
+            self._moments = MomentAccumulator(dim)
+        return self._moments
 
 
-def _planes(features: "TileFeatures", index: int) -> dict[str, Float32]:
-    planes = {"tokens": features.tokens[index].numpy()}
+def planes_of(features: "TileFeatures") -> dict[str, "Tensor"]:
+    """Return the features of B tiles by name, (B, rows, cols, channels), single precision, where they are.
+
+    ``prefix_attention`` is (B, heads).
+    """
+    planes = {"tokens": features.tokens}
     if features.attention is not None:
-        planes["attention"] = features.attention[index].permute(1, 2, 0).numpy()
+        planes["attention"] = features.attention.permute(0, 2, 3, 1)
     if features.activation is not None:
-        planes["activation"] = features.activation[index].unsqueeze(-1).numpy()
+        planes["activation"] = features.activation.unsqueeze(-1)
     if features.prefix_attention is not None:
-        planes[PREFIX] = features.prefix_attention[index].numpy().copy()  # a view keeps the batch
-    return planes
+        planes[PREFIX] = features.prefix_attention
+    return {name: plane.float() for name, plane in planes.items()}
 
 
 def _structured(pixels: Float32, stride: int) -> Float32:

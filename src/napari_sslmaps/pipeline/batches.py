@@ -3,26 +3,25 @@
 import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from napari_sslmaps.core.results import Float32
 from napari_sslmaps.core.tiling import Tile
-from napari_sslmaps.encoders.spec import Architecture
 from napari_sslmaps.errors import CheckpointError, DeviceMemoryError
 from napari_sslmaps.pipeline.free_memory import forget_peak, free_memory, resident_peak
-from napari_sslmaps.pipeline.reading import TileReader, read_ahead
+from napari_sslmaps.pipeline.reading import read_ahead
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
-    from napari_sslmaps.encoders.families.extractor import TileFeatures
 
 _log = logging.getLogger(__name__)
 Batch = tuple[Tile, ...]
+Pixels: TypeAlias = NDArray[Any]
 Features = TypeVar("Features")
-Encoded = tuple[Batch, Float32, Sequence["TileFeatures"]]
 
 
 def plan_batches(
@@ -123,17 +122,25 @@ class BatchSize:
 
 
 def encode_batches(
-    reader: TileReader,
+    read: Callable[[Tile], Pixels],
     batches: Sequence[Batch],
-    encoder: "Encoder",
+    encode: Callable[[Batch, Pixels], Features],
     size: BatchSize,
-    depths: Sequence[Architecture] = (),
-) -> Generator[Encoded]:
-    """Yield tiles, their (B, H, W, 3) pixels and their features, a batch or a part of one at a time.
-
-    Features are of each of the depths, in one pass; of the encoder's own alone if none are given.
+) -> Generator[tuple[Batch, Features]]:
+    """Yield tiles and their features, a batch or a part of one at a time.
 
     The next batch is read while one is computed. A batch that does not fit into memory is halved.
+
+    Parameters
+    ----------
+    read
+        Function that reads a tile; safe to call from several threads.
+    batches
+        Batches in the order in which they are wanted.
+    encode
+        Function of tiles and their (B, H, W[, 3]) pixels.
+    size
+        Tiles per batch; lowered where memory is short.
 
     Raises
     ------
@@ -141,45 +148,43 @@ def encode_batches(
         If not even one tile fits.
     """
     tiles = [tile for batch in batches for tile in batch]
-    with closing(read_ahead(reader.read, tiles, size.wanted)) as pixels_ahead:
+    with closing(read_ahead(read, tiles, size.wanted)) as pixels_ahead:
         for batch in batches:
             pixels = np.stack(list(islice(pixels_ahead, len(batch))))
             done = 0
             while done < len(batch):
                 part = slice(done, done + size.now)
-                features = _encode(encoder, pixels[part], size, depths)
-                if features is not None:
-                    yield batch[part], pixels[part], features
-                    done = part.stop
+                try:
+                    features = size.watch(partial(encode, batch[part], pixels[part]))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    size.halve(error)
+                    continue
+                yield batch[part], features
+                done = part.stop
 
 
-def _encode(
-    encoder: "Encoder", pixels: Float32, size: BatchSize, depths: Sequence[Architecture]
-) -> "Sequence[TileFeatures] | None":
-    """Return the features, or None where the batch had to be halved."""
-    try:
-        features = size.watch(
-            lambda: encoder.encode_at(pixels, depths) if depths else [encoder.encode(pixels)]
-        )
-        for found in features:
-            _check_finite(found, encoder)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        size.halve(error)
-        return None
-    return features
+def check_finite_tokens(bad: int, count: int, encoder: "Encoder") -> None:
+    """Refuse tokens that are no numbers, where they appear: their maps would say something else is wrong.
 
+    Parameters
+    ----------
+    bad, count
+        Numbers of values that are not finite, and of all.
+    encoder
+        Encoder that gave them.
 
-def _check_finite(features: "TileFeatures", encoder: "Encoder") -> None:
-    """Refuse tokens that are no numbers, where they appear: their maps would say something else is wrong."""
-    bad = int((~features.tokens.isfinite()).sum())
+    Raises
+    ------
+    CheckpointError
+        If there are any.
+    """
     if bad:
         way_out = "Take other weights." if encoder.precision == "float32" else "Try precision='float32'."
         raise CheckpointError(
-            f"Expected tokens that are finite numbers; {bad} of {features.tokens.numel()} values that "
-            f"{encoder.spec.name} gives in {encoder.precision} are not: it overflows, or divides by zero. "
-            f"{way_out}"
+            f"Expected tokens that are finite numbers; {bad} of {count} values that {encoder.spec.name} "
+            f"gives in {encoder.precision} are not: it overflows, or divides by zero. {way_out}"
         )
 
 

@@ -7,9 +7,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sslmaps.core.preprocess import pad_by_reflection, scale_to_unit
 from napari_sslmaps.core.region import Region
@@ -22,6 +23,8 @@ from napari_sslmaps.sources.scan import RegionScan, scan_region, strips_of
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _THREADS = min(4, os.cpu_count() or 1)
+_SHORT = (np.dtype(np.uint8), np.dtype(np.uint16))
+"""Types that cross to a device as they are, a quarter or half of single precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,21 @@ class TileReader:
 
     def read(self, tile: Tile) -> Float32:
         """Read a tile as (H, W, 3) float32 in [0, 1], as a cut of the region padded by reflection."""
+        return self._read(tile, lambda stored: scale_to_unit(stored, self.window))
+
+    def read_stored(self, tile: Tile) -> NDArray[Any]:
+        """Read a tile as it is stored, (H, W) or (H, W, 3), where that is shorter; else as `read` does."""
+        return self._read(
+            tile, lambda stored: stored if stored.dtype in _SHORT else scale_to_unit(stored, self.window)
+        )
+
+    def _read(self, tile: Tile, convert: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         region = self.plan.region
         rows, cols = _extents(tile, self.plan)
         inside = region.part(rows.start, cols.start, rows.inside, cols.inside)
-        unit = scale_to_unit(self.source.read(inside), self.window)
+        values = convert(self.source.read(inside))
         before = rows.before, cols.before
-        return pad_by_reflection(unit, rows.length, cols.length, before)[rows.excess :, cols.excess :]
+        return pad_by_reflection(values, rows.length, cols.length, before)[rows.excess :, cols.excess :]
 
 
 class _Extent(NamedTuple):

@@ -4,21 +4,30 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_sslmaps.cache.entry import CacheEntry
 from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.core.tiling import Tile
 from napari_sslmaps.encoders.spec import Architecture
-from napari_sslmaps.pipeline.assembly import Canvas, Frame, allocated
-from napari_sslmaps.pipeline.batches import Batch, BatchSize, Encoded, encode_batches, plan_batches
+from napari_sslmaps.pipeline.assembly import Canvas, Frame, Planes, allocated
+from napari_sslmaps.pipeline.batches import (
+    Batch,
+    BatchSize,
+    Pixels,
+    check_finite_tokens,
+    encode_batches,
+    plan_batches,
+)
 from napari_sslmaps.pipeline.caching import pack_moments, placement_of, unpack_moments
+from napari_sslmaps.pipeline.device_queue import DeviceQueue
 from napari_sslmaps.pipeline.planning import EmbeddingPlan
 from napari_sslmaps.pipeline.progress import EmbeddingProgress, OnProgress
 from napari_sslmaps.pipeline.reading import TileReader, one_behind
 
 if TYPE_CHECKING:
     from napari_sslmaps.encoders.encoder import Encoder
+    from napari_sslmaps.encoders.families.extractor import TileFeatures
 
 OnTiles = Callable[[Sequence[Tile], bool], None]
 """Called with tiles that are there now, and whether they came from the cache; may raise `Cancelled`."""
@@ -123,25 +132,67 @@ def fill(
     if len(missing) < len(batches):
         gone = set(map(id, missing))
         on_tiles([tile for batch in batches if id(batch) not in gone for tile in batch], True)
+    canvases, transfers = [sink.canvas for sink in sinks], encoder.transfers()
+    work: _AtOnce | DeviceQueue = (
+        _AtOnce(reader, encoder, canvases, depths)
+        if transfers is None
+        else DeviceQueue(reader, encoder, canvases, depths, transfers)
+    )
 
-    def take_up(encoded: Encoded) -> Sequence[Tile]:
-        part, pixels, several = encoded
-        for sink, features in zip(sinks, several, strict=True):
-            values = sink.canvas.add(part, pixels, features)
+    def take_up(encoded: tuple[Batch, Any]) -> Sequence[Tile]:
+        part = encoded[0]
+        for sink, values in zip(sinks, work.take_up(*encoded), strict=True):
             if sink.entry is not None:
                 sink.entry.keep(part, values, sink.canvas.nbytes)
         return part
 
-    with closing(encode_batches(reader, missing, encoder, size, depths)) as encoded:
+    encoding: Any = work.encode
+    with closing(encode_batches(work.read, missing, encoding, size)) as encoded:
         # a processor is busy either way, and the first map comes a batch earlier
         at_once = (take_up(one) for one in encoded)
         with closing(at_once if encoder.device == "cpu" else one_behind(take_up, encoded)) as parts:
             for part in parts:
                 on_tiles(part, False)
+    work.finish()
     for sink in sinks:
         if sink.entry is not None:
             moments = pack_moments(sink.canvas.moments())
             sink.entry.finish({**sink.canvas.planes(), **moments}, placement_of(planned))
+
+
+@dataclass(frozen=True, slots=True)
+class _AtOnce:
+    """Computes batches and puts them onto canvases where the host waits for the device, or is it."""
+
+    reader: TileReader
+    encoder: "Encoder"
+    canvases: Sequence[Canvas]
+    depths: Sequence[Architecture]
+
+    def read(self, tile: Tile) -> Pixels:
+        return self.reader.read(tile)
+
+    def encode(self, _tiles: Batch, pixels: Pixels) -> "tuple[Pixels, Sequence[TileFeatures]]":
+        if self.depths:
+            several: Sequence[TileFeatures] = self.encoder.encode_at(pixels, self.depths)
+        else:
+            several = [self.encoder.encode(pixels)]
+        for features in several:
+            bad = int((~features.tokens.isfinite()).sum())
+            check_finite_tokens(bad, features.tokens.numel(), self.encoder)
+        return pixels, several
+
+    def take_up(
+        self, tiles: Batch, encoded: "tuple[Pixels, Sequence[TileFeatures]]"
+    ) -> list[Sequence[Planes]]:
+        pixels, several = encoded
+        return [
+            canvas.add(tiles, pixels, features)
+            for canvas, features in zip(self.canvases, several, strict=True)
+        ]
+
+    def finish(self) -> None:
+        """Do nothing: all is there."""
 
 
 def _restore(sinks: Sequence[Sink], batches: list[Batch], planned: EmbeddingPlan) -> list[Batch]:

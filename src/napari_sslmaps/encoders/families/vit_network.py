@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from timm.layers.mlp import SwiGLUPacked
 from timm.layers.norm import LayerNorm
+from timm.layers.pos_embed_sincos import RotaryEmbeddingDinoV3
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -78,6 +79,8 @@ def _build_rotary(architecture: ViTArchitecture, common: dict[str, Any]) -> nn.M
         network.rope = Bfloat16Rotary(architecture.dim // architecture.heads)
         for block in network.blocks:
             block.attn.q_norm, block.attn.k_norm = ToBfloat16(), ToBfloat16()
+    else:
+        network.rope = KeptRotary(architecture.dim // architecture.heads, temperature=_TEMPERATURE)
     network.rope.normalize_coords = architecture.rope_coords
     built: nn.Module = network
     return built
@@ -89,6 +92,25 @@ class ToBfloat16(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` in bfloat16."""
         return x.bfloat16()
+
+
+class KeptRotary(RotaryEmbeddingDinoV3):
+    """timm's rotary positions, of which inference keeps those of the last grid.
+
+    timm makes them on the processor in every pass, and a copy to a device waits for all that the device was
+    told before.
+    """
+
+    _kept: tuple[tuple[object, ...], Tensor] | None = None
+
+    def get_embed(self, shape: list[int] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """Return sines, then cosines, (rows * cols, 2 d), of the centres of a grid of tokens."""
+        if not torch.is_inference_mode_enabled():
+            return super().get_embed(shape, dtype)
+        key = (*(shape or ()), dtype, self.periods.device, self.periods.dtype)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, super().get_embed(shape, dtype)
+        return self._kept[1]
 
 
 class Bfloat16Rotary(nn.Module):
