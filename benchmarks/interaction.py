@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 
 from napari_sslmaps.core.moments import MomentAccumulator
 from napari_sslmaps.core.results import Embedding
+from napari_sslmaps.core.tokens import HalfTokens
 from napari_sslmaps.maps.pca import pca_map
 from napari_sslmaps.maps.similarity import similarity_map
 
@@ -33,6 +34,19 @@ def click(side: int, dim: int) -> Outcome:
     rate = embedding.tokens.nbytes / floor / 1e9
     detail = f"{1e3 * ours:.1f} ms over {1e3 * floor:.1f} ms ({rate:.0f} GB/s), {side * side} × {dim} float32"
     return Outcome("click → map / bandwidth floor", found, "×", 1.3, detail)
+
+
+def half_click(side: int, dim: int) -> Outcome:
+    """A click on tokens of a large region, kept in half precision, over one on the same in single."""
+    single, middle = tokens(side, dim), [(4.0 * side, 4.0 * side)]
+    half = replace(single, tokens=HalfTokens(single.tokens.astype(np.float16)))
+    for embedding in (half, single):
+        similarity_map(embedding, middle)
+    found, ours, theirs = ratio(
+        lambda: similarity_map(half, middle), lambda: similarity_map(single, middle), 15
+    )
+    detail = f"{1e3 * ours:.1f} ms over {1e3 * theirs:.1f} ms, {side * side} × {dim}"
+    return Outcome("click on tokens in half precision / in single", found, "×", 1.2, detail)
 
 
 def components(side: int, dim: int) -> list[Outcome]:
@@ -87,4 +101,11 @@ def import_time() -> Outcome:
 
 
 def outcomes() -> list[Outcome]:
-    return [click(256, 768), click(512, 128), click(64, 384), *components(512, 384), import_time()]
+    return [
+        click(256, 768),
+        click(512, 128),
+        click(64, 384),
+        half_click(512, 384),
+        *components(512, 384),
+        import_time(),
+    ]

@@ -41,6 +41,34 @@ def test_it_looks_like_the_array_it_stands_for():
         np.asarray(tokens, copy=False)
 
 
+@pytest.mark.parametrize("index", [np.s_[::-1], np.s_[:, ::2], np.s_[1, 2, 3], np.s_[..., 0]])
+def test_any_order_and_a_file_that_is_only_read_give_the_same(index, tmp_path):
+    values = noise(4, 5, 6).astype(np.float16)
+    values.tofile(tmp_path / "tokens")
+    mapped = np.memmap(tmp_path / "tokens", np.float16, "r", shape=values.shape)
+    for kept in (values, mapped):
+        found = HalfTokens(kept)[index]
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, values[index].astype(np.float32))
+
+
+@given(st.floats(width=32) | st.sampled_from([65519.0, 65520.0, 2**-25, -0.0]))
+def test_half_precision_is_rounded_as_numpy_does(value):
+    tokens = half(np.full((1, 2), value, np.float32))
+    rounded = np.clip(np.float32(value), -65504, 65504).astype(np.float16)
+    np.testing.assert_array_equal(tokens[0], np.full(2, rounded, np.float32))
+
+
+def test_one_number_and_what_must_not_be_written_to_are_put_as_well():
+    tokens = half(noise(3, 4, 5))
+    tokens[1] = 7
+    values = noise(4, 5)
+    values.flags.writeable = False
+    tokens[2] = values
+    assert (tokens[1] == 7).all()
+    np.testing.assert_allclose(tokens[2], values, rtol=1e-3)
+
+
 def test_reshaping_shares_the_tokens():
     tokens = half(noise(3, 4, 5))
     tokens.reshape(-1, 5)[7] = 0
