@@ -86,7 +86,9 @@ class KnownSearcher:
         if not store.exists():
             raise InvalidOptionError(f"Expected a folder that napari-sslmaps batch wrote; got {store}.")
         encoders = ("mae-demo", "other")
-        return IndexState(encoder or encoders[0], encoders, self.indexed, 80 * self.indexed, 3 - self.indexed)
+        known = encoders[:1] if self.indexed else ()
+        found = 0 if encoder == "other" else self.indexed
+        return IndexState(encoder or encoders[0], encoders, known, found, 80 * found, 3 - found)
 
     def build(self, store: Path, encoder: str, on_output: OnOutput) -> None:
         self.used.append((store, encoder))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 from qt_kit import LEFT, Window, is_red
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 from search_kit import KnownSearcher
 from viewer_kit import KnownEmbedder, known_services
 
@@ -49,8 +49,12 @@ def build(page: Window, qtbot: QtBot, folder: Path) -> None:
     dialog.close()
     qtbot.waitUntil(lambda: "No index yet" in archive.text.text())
     assert archive.encoder.isVisible()
+    assert archive.encoder.itemText(0) == "mae-demo · not indexed"
+    (title,) = (one for one in archive.findChildren(QLabel) if one.text() == "Encoder")
+    assert title.sizeHint().width() <= title.width()
     qtbot.mouseClick(archive.build, LEFT)
     qtbot.waitUntil(lambda: archive.text.text() == "3 images, 240 tokens by mae-demo.")
+    assert [archive.encoder.itemText(at) for at in (0, 1)] == ["mae-demo", "other · not indexed"]
 
 
 def test_a_click_on_a_thumbnail_opens_its_image_there(

@@ -410,14 +410,16 @@ def test_an_image_is_known_again_by_what_embed_saw_of_it(tile, tmp_path):
 
 
 def test_what_a_store_holds_is_told_without_opening_its_index(store):
-    assert index_state(store) == IndexState(ENCODER, (ENCODER,), 0, 0, 8)
+    assert index_state(store) == IndexState(ENCODER, (ENCODER,), (), 0, 0, 8)
     build_index(store)
     put(store, "case8", 8)
     (store / ENCODER / "case0.zarr").rename(store.parent / "gone.zarr")
-    assert index_state(store) == IndexState(ENCODER, (ENCODER,), 7, 7 * 192, 1)
+    assert index_state(store) == IndexState(ENCODER, (ENCODER,), (ENCODER,), 7, 7 * 192, 1)
     put(store, "other", 9, encoder="another")
     assert index_state(store).encoders == ("another", ENCODER)
     assert index_state(store).waiting == 1
+    assert index_state(store).encoder == ENCODER  # not the first by name, which no index is of
+    assert index_state(store, "another").indexed == (ENCODER,)
     with pytest.raises(InvalidOptionError, match="batch wrote"):
         index_state(store.parent / "nowhere")
 

@@ -141,7 +141,7 @@ def row(*widgets: QWidget) -> QHBoxLayout:
 def titled(title: str, *widgets: QWidget) -> QHBoxLayout:
     """Lay widgets in a line behind a title; the first takes the room there is."""
     label = QLabel(title)
-    label.setFixedWidth(56)
+    label.setFixedWidth(66)
     layout = row(label, *widgets)
     layout.setStretch(1, 1)
     return layout

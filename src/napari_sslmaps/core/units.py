@@ -1,6 +1,8 @@
-"""Durations, sizes and lists in words."""
+"""Durations, sizes, lists and names in words."""
 
+import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 
 def duration(seconds: float) -> str:
@@ -19,3 +21,32 @@ def listed(names: Sequence[str]) -> str:
     """Join names as a sentence does: ``a``, ``a and b``, ``a, b and c``."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def told_apart(names: Sequence[str], most: int) -> dict[str, str]:
+    """Return name → what tells it from the others, in so many characters: short places show no more.
+
+    Whole words that all names begin or end with are left out, and of what is still too long the middle.
+
+    Examples
+    --------
+    >>> told_apart(["slide_0012-a.webp", "slide_0013-b.webp"], 12)
+    {'slide_0012-a.webp': '…0012-a…', 'slide_0013-b.webp': '…0013-b…'}
+    """
+    several = len(set(names)) > 1
+    start = _shared_words(names) if several else 0
+    end = _shared_words([name[start:][::-1] for name in names]) if several else 0
+    found = {}
+    for name in names:
+        middle = f"{'…' * bool(start)}{name[start : len(name) - end]}{'…' * bool(end)}"
+        shown = name if len(name) <= most else middle
+        half = (most - 1) // 2
+        found[name] = shown if len(shown) <= most else f"{shown[: most - 1 - half]}…{shown[-half:]}"
+    return found
+
+
+def _shared_words(names: Sequence[str]) -> int:
+    """Return with how many characters all names begin, in whole words with what stands behind them."""
+    alike = takewhile(lambda column: len(set(column)) == 1, zip(*names, strict=False))
+    start = names[0][: len(list(alike))]
+    return max((found.end() for found in re.finditer(r"[\W_]+", start)), default=0)

@@ -110,6 +110,8 @@ class IndexState:
     ----------
     encoder, encoders
         Name of the outputs' folder that is meant, and of all there are.
+    indexed
+        Names of those that have an index.
     images, tokens
         Numbers of images and tokens that can be found.
     waiting
@@ -118,13 +120,14 @@ class IndexState:
 
     encoder: str
     encoders: tuple[str, ...]
+    indexed: tuple[str, ...]
     images: int
     tokens: int
     waiting: int
 
 
 def index_state(store: Path, encoder: str = "") -> IndexState:
-    """Say what can be found in a store; of several encoders, in the first one's unless one is named.
+    """Say what can be found in a store; of several encoders, in the first indexed one's unless one is named.
 
     Raises
     ------
@@ -134,13 +137,14 @@ def index_state(store: Path, encoder: str = "") -> IndexState:
         If the index is damaged.
     """
     encoders = encoders_of(store)
-    folder = index_folder(store, encoder or next(iter(encoders), ""))
+    indexed = tuple(name for name in encoders if (index_folder(store, name) / MANIFEST).exists())
+    folder = index_folder(store, encoder or next(iter((*indexed, *encoders)), ""))
     there = {path.relative_to(store).as_posix() for path in (store / folder.name).rglob("*.zarr")}
     manifest = Manifest.read(folder)
     found = [one for one in manifest.images if one.alive and one.output in there] if manifest else []
     tokens = sum(one.count for one in found)
     waiting = there - {one.output for one in found}
-    return IndexState(folder.name, encoders, len(found), tokens, len(waiting))
+    return IndexState(folder.name, encoders, indexed, len(found), tokens, len(waiting))
 
 
 def build_index(

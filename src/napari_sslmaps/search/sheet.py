@@ -12,6 +12,7 @@ from napari_sslmaps.core.findings import Table
 from napari_sslmaps.core.preprocess import auto_window
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Float32
+from napari_sslmaps.core.units import told_apart
 from napari_sslmaps.errors import SSLMapsError
 from napari_sslmaps.figures.panels import INK, Extent, draw_anchors, framed
 from napari_sslmaps.figures.panels import draw_image as draw
@@ -112,6 +113,7 @@ def contact_sheet(places: Sequence[Place], files: Mapping[str, Path]) -> Figure:
     width, height = columns * _SIDE_IN, rows * (_SIDE_IN + 0.32)
     figure = Figure(figsize=(width, height), dpi=150)
     FigureCanvasAgg(figure)
+    names = told_apart([place.name for place in places], _SHOWN)
     for number, place in enumerate(places):
         row, column = divmod(number, _COLUMNS)
         bottom = 1 - (row * (_SIDE_IN + 0.32) + _SIDE_IN) / height
@@ -129,8 +131,7 @@ def contact_sheet(places: Sequence[Place], files: Mapping[str, Path]) -> Figure:
                 draw_anchors(axes, [(place.y, place.x)])
         except SSLMapsError:
             axes.set_facecolor("white")
-        name = place.name if len(place.name) <= _SHOWN else f"…{place.name[1 - _SHOWN :]}"
-        words = f"{number + 1} · {place.similarity:.2f}\n{name}"
+        words = f"{number + 1} · {place.similarity:.2f}\n{names[place.name]}"
         axes.set_xlabel(words, fontsize=5, color=INK, labelpad=2)
     return figure
 

@@ -63,7 +63,7 @@ def test_an_archive_is_looked_into_and_its_index_built(page, searcher, tmp_path)
     search.choose_store(tmp_path)
     assert state_text(search.model) == "No index yet of 3 images by mae-demo. Press Build."
     search.search()
-    assert workspace.status.text == "Press Build first."
+    assert workspace.status.text == "No index yet by mae-demo. Press Build."
     seen = []
     workspace.events.progress.connect(lambda one: seen.append(None if one is None else one.label))
     search.build()
@@ -76,6 +76,9 @@ def test_an_archive_is_looked_into_and_its_index_built(page, searcher, tmp_path)
     assert workspace.status.text == "Indexed: 240 tokens of 3 images."
     search.choose_encoder("other")
     assert search.model.state.encoder == "other"
+    search.search()
+    lacking = "No index yet by other. Press Build, or choose mae-demo, which is indexed."
+    assert workspace.status.text == lacking
 
 
 def test_cancel_stops_building_and_tells_what_is_there(page, searcher, tmp_path) -> None:
@@ -242,6 +245,21 @@ def test_from_a_batch_to_a_place_in_another_image(real, viewer, store) -> None:
     assert at == (int(places[number].y // 8), int(places[number].x // 8))
 
 
+def test_images_are_found_beside_the_one_that_is_open(real, viewer, store) -> None:
+    search, images = real.search_page, store.parent / "images"
+    search.choose_store(store)
+    search.build()
+    path = str(images / "case0.png")
+    for data, options, _ in jobs.read(path):
+        viewer.add_image(data, **options).metadata["path"] = path
+    real.workspace.anchors = (Anchor((20.0, 20.0)),)
+    pictures = {}
+    search.pictured.connect(pictures.__setitem__)
+    search.search()
+    assert search.model.images is None
+    assert len(pictures) == len(search.model.places) > 0
+
+
 def test_an_image_that_is_another_now_is_not_shown_as_the_one_that_was_found(real, viewer, store) -> None:
     search, workspace, images = real.search_page, real.workspace, store.parent / "images"
     search.choose_store(store)
@@ -317,7 +335,7 @@ def test_an_archive_is_kept_in_a_session_and_by_the_next_dock(
     again = controller_of(viewer, WorkspaceModel(), specs, embedder, searcher)
     again.adopt()
     assert again.search_page.choice == kept
-    assert again.search_page.model.state.images == 3
+    assert again.search_page.model.state.waiting == 3
     again.close()
     fresh = controller_of(ViewerModel(), WorkspaceModel(), specs, embedder, searcher)
     fresh.session_files.open(tmp_path / "mine.json")

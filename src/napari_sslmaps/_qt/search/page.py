@@ -20,6 +20,7 @@ from superqt import QElidingLabel
 
 from napari_sslmaps._qt.parts import ComboBox, Section, note, quiet, row, titled
 from napari_sslmaps._qt.search.places_grid import PlacesGrid
+from napari_sslmaps.search.index import IndexState
 from napari_sslmaps.search.query import Place
 from napari_sslmaps.viewer.search.controller import SearchController
 from napari_sslmaps.viewer.search.model import SearchModel, state_text
@@ -44,7 +45,10 @@ class ArchiveSection(Section):
         self.open = QPushButton("Open…")
         self.open.setToolTip("Choose the folder that a batch wrote; its tokens are searched.")
         self.browse = QPushButton("Folder…")
-        self.browse.setToolTip("Choose the folder of the images, if they are not where the batch found them.")
+        self.browse.setToolTip(
+            "Choose the folder of the images. A batch keeps no paths: without one they are looked for beside "
+            "the images that are open, and in the batch's folder."
+        )
         self.encoder = ComboBox(tip="Encoder whose tokens are searched.")
         self.build = QPushButton("Build")
         self.build.setToolTip("Build the index, or bring it up to date; what is indexed is not read again.")
@@ -66,13 +70,13 @@ class ArchiveSection(Section):
         """Show what is chosen and what it holds."""
         for label, folder, lacking in (
             (self.store, model.store, "none"),
-            (self.images, model.images, "where the batch found them"),
+            (self.images, model.images, "beside those that are open"),
         ):
             label.setText(lacking if folder is None else str(folder))
             label.setToolTip("" if folder is None else str(folder))
         names = () if model.state is None else model.state.encoders
         with quiet(self.encoder):
-            self.encoder.set_options([(name, name) for name in names])
+            self.encoder.set_options([(_with_state(name, model.state), name) for name in names])
             self.encoder.set_value(None if model.state is None else model.state.encoder)
         self._encoders.setVisible(len(names) > 1)
         self.text.setText(state_text(model))
@@ -88,6 +92,10 @@ class ArchiveSection(Section):
         self.dialog.setOption(QFileDialog.Option.ShowDirsOnly)
         self.dialog.fileSelected.connect(chosen)
         self.dialog.open()
+
+
+def _with_state(encoder: str, state: IndexState | None) -> str:
+    return encoder if state is None or encoder in state.indexed else f"{encoder} · not indexed"
 
 
 def _path_label() -> QElidingLabel:

@@ -9,6 +9,7 @@ from qtpy.QtGui import QColor, QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QListView, QListWidget, QListWidgetItem
 
 from napari_sslmaps._qt.parts import GAP, painting_on
+from napari_sslmaps.core.units import told_apart
 from napari_sslmaps.search.query import Place
 
 _SIDE, _LINES = 96, 2
@@ -41,8 +42,11 @@ class PlacesGrid(QListWidget):
         blank = QPixmap(_SIDE, _SIDE)
         blank.fill(QColor(128, 128, 128, 60))
         icon = QIcon(blank)
+        most = _SIDE // self.fontMetrics().averageCharWidth()
+        names = told_apart([place.name for place in places], most)
         for rank, place in enumerate(places, start=1):
-            item = QListWidgetItem(icon, self._words(rank, place))
+            fitting = self._fitting(names[place.name])
+            item = QListWidgetItem(icon, f"{rank} · {place.similarity:.2f}\n{fitting}")
             item.setToolTip(
                 f"{place.name} at ({place.y:.0f}, {place.x:.0f}), similarity {place.similarity:.3f}. "
                 "A click opens it there."
@@ -69,9 +73,8 @@ class PlacesGrid(QListWidget):
             painter.drawPixmap((_SIDE - scaled.width()) // 2, (_SIDE - scaled.height()) // 2, scaled)
         item.setIcon(QIcon(square))
 
-    def _words(self, rank: int, place: Place) -> str:
-        name = self.fontMetrics().elidedText(place.name, Qt.TextElideMode.ElideMiddle, _SIDE)
-        return f"{rank} · {place.similarity:.2f}\n{name}"
+    def _fitting(self, name: str) -> str:
+        return self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, _SIDE)
 
     def _on_chosen(self, item: QListWidgetItem) -> None:
         self.place_requested.emit(self.row(item))

@@ -16,6 +16,7 @@ from napari_sslmaps.errors import Cancelled
 from napari_sslmaps.records.session import SessionSearch
 from napari_sslmaps.search.index import IndexState
 from napari_sslmaps.search.query import Place
+from napari_sslmaps.sources.formats import is_url
 from napari_sslmaps.sources.protocol import Level
 from napari_sslmaps.viewer.canvas.image_layer import (
     LayerSource,
@@ -40,7 +41,7 @@ from napari_sslmaps.viewer.search.jobs import (
     Searcher,
     StateJob,
 )
-from napari_sslmaps.viewer.search.model import SearchModel
+from napari_sslmaps.viewer.search.model import SearchModel, what_to_do
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Embedded, Sessions
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner, Work
@@ -212,12 +213,21 @@ class SearchController:
         return (
             None
             if store is None or state is None or not state.images
-            else Archive(store, state.encoder, self.model.roots)
+            else Archive(store, state.encoder, self._roots())
         )
+
+    def _roots(self) -> tuple[Path, ...]:
+        """Return the folders that images are looked for in: a batch keeps no paths of its owner."""
+        paths = (path_of(image) for image in self._images())
+        beside = dict.fromkeys(Path(path).parent for path in paths if path and not is_url(path))
+        chosen = [self.model.images] if self.model.images is not None else list(beside)
+        return tuple(folder for folder in (*chosen, self.model.store) if folder is not None)
 
     def _lacks(self, *, has_archive: bool) -> str:
         if not has_archive:
-            return "Press Build first." if self.model.state else "Open the folder that a batch wrote first."
+            state = self.model.state
+            lacks = f"No index yet by {state.encoder}. {what_to_do(state)}" if state else ""
+            return lacks or "Open the folder that a batch wrote first."
         return "Set an anchor on the image: places like it are searched for."
 
     def _read_state(self, store: Path, encoder: str) -> None:
@@ -288,7 +298,7 @@ class SearchController:
         if lacking:
             self._workspace.say(
                 f"{lacking} of {len(self.model.places)} places without a picture: the image is not in "
-                f"{' or '.join(map(str, self.model.roots))}, or has changed since it was embedded. Choose "
+                f"{' or '.join(map(str, self._roots()))}, or has changed since it was embedded. Choose "
                 "the folder of the images."
             )
 

@@ -23,7 +23,7 @@ class SearchModel:
     state
         State of its index; None while that is not known.
     images
-        Folder that the images of the batch lie in, where they are not where the batch found them.
+        Folder that the images of the batch lie in; None to look beside those that are open.
     count, per_image
         Most places, over all images and of one image.
     apart
@@ -42,11 +42,6 @@ class SearchModel:
     apart: float | None = None
     places: tuple[Place, ...] = ()
 
-    @property
-    def roots(self) -> tuple[Path, ...]:
-        """Folders that images are looked for in."""
-        return tuple(folder for folder in (self.images, self.store) if folder is not None)
-
 
 def state_text(model: SearchModel) -> str:
     """Say what can be found in the store that is chosen."""
@@ -56,11 +51,17 @@ def state_text(model: SearchModel) -> str:
     if state is None:
         return ""
     if not state.images:
-        return f"No index yet of {_images(state.waiting)} by {state.encoder}. Press Build."
+        return f"No index yet of {_images(state.waiting)} by {state.encoder}. {what_to_do(state)}"
     held = f"{_images(state.images)}, {state.tokens} tokens by {state.encoder}."
     if not state.waiting:
         return held
     return f"{held} {state.waiting} more not indexed yet: press Build."
+
+
+def what_to_do(state: IndexState) -> str:
+    """Say what to press, where the encoder that is chosen has no index."""
+    others = " or ".join(state.indexed)
+    return f"Press Build, or choose {others}, which is indexed." if others else "Press Build."
 
 
 def _images(count: int) -> str:
