@@ -61,6 +61,8 @@ def render_card(
     origin = read_provenance(name, header)
     method, info = header["method"], METHODS[header["method"]]
     domain, tolerance = result["domain"], result["tolerance"]
+    recipe, begun = _recipe_name(origin, method, domain), _begun(origin)
+    trained = "Trained" if begun else "Trained from scratch"
     rows = "\n".join(f"| {key} | {value} |" for key, value in _facts(header, origin, result).items())
     verdicts = verdict(result) if real is None else f"{real_verdict(real)}\n\n{_plainly(verdict(result))}"
     return f"""# {name}
@@ -100,13 +102,13 @@ Maps of untrained networks can look just as anatomical.
 
 ## Reproduce
 
-`napari-sslmaps pretrain` with the recipe `{_recipe_name(origin, method, domain)}` trains it again. Expect the
-probe within ± {tolerance["probe"]:.3f}: {_BASIS[tolerance["basis"]]}.
+`napari-sslmaps pretrain` with the recipe `{recipe}` trains it again{begun}.
+Expect the probe within ± {tolerance["probe"]:.3f}: {_BASIS[tolerance["basis"]]}.
 `scripts/publish_encoders.py` makes the scores and this card.
 {_recipe_lines(origin)}
 ## Licence
 
-Weights: {header["licence"]}. Trained from scratch by this package's own code, written from the paper.
+Weights: {header["licence"]}. {trained} by this package's own code, written from the paper.
 {info.rights}
 {_facts_as_data(result, real).written()}"""
 
@@ -173,6 +175,11 @@ _BASIS = {
 }
 
 
+def _begun(origin: Mapping[str, Any]) -> str:
+    """Say, where training did not begin from nothing, that its recipe alone is not enough."""
+    return ", begun from the weights that the note above names (`--init`)" if origin.get("notes") else ""
+
+
 def _facts(
     header: Mapping[str, Any], origin: Mapping[str, Any], result: Mapping[str, Any]
 ) -> dict[str, object]:
@@ -187,7 +194,7 @@ def _facts(
         "compute": _compute(origin),
         "last losses": _plain(origin.get("final_losses")),
         "feature rank (RankMe)": origin.get("feature_rank"),
-        "note": origin.get("notes"),
+        "note": origin.get("notes", "").partition(" Left out of the file:")[0],  # names of tensors are long
         "input": f"normalisation `{header['normalisation']}`",
         "in the file": METHODS[header["method"]].file_holds,
         "made with": _made_with(origin),
