@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 from napari_sslmaps.batch.run import BatchReport
 from napari_sslmaps.cli.commands import app
+from napari_sslmaps.encoders.catalog import names_for
+from napari_sslmaps.inputs.encoders import EncoderChoice, usual_scale
 
 
 @pytest.fixture
@@ -41,4 +43,18 @@ def test_what_is_not_permitted_is_said(asked, images, weights, tmp_path, option,
     result = batch(images, "-e", weights, *option, "--out", tmp_path)
     assert result.exit_code != 0
     assert said in str(result.exception)
+    assert not asked
+
+
+def test_without_an_encoder_those_for_this_kind_of_image_are_taken(asked, images, tmp_path):
+    result = batch(images, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    encoders, options = asked[0]
+    assert [one.name for one in encoders] == list(names_for("histology"))
+    assert options.maps.maps.scale == usual_scale([EncoderChoice(encoders[0].name)])
+
+
+def test_corrections_without_a_weight_file_are_refused(asked, images, tmp_path):
+    result = batch(images, "-e", "mae-demo", "--num-heads", 4, "--out", tmp_path)
+    assert "Expected a weight file to correct with --num-heads" in str(result.exception)
     assert not asked

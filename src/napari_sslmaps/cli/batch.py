@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ from napari_sslmaps.cli.options import (
     Anonymous,
     Corrections,
     EmbedFlags,
+    Encoders,
     Json,
     Level,
     MapFlags,
@@ -36,10 +37,7 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
         typer.Argument(help="Images, folders, CSV files with a column image.", show_default=False),
     ],
     *,
-    encoder: Annotated[
-        list[str],
-        typer.Option("--encoder", "-e", help="Name of an encoder, or a weight file; may be repeated."),
-    ],
+    encoder: Encoders = None,
     out: Out,
     tokens: Annotated[
         str,
@@ -102,14 +100,24 @@ def batch(  # noqa: PLR0913  # each parameter is an option that users type, or a
     from napari_sslmaps.batch.cluster import Workers
     from napari_sslmaps.batch.run import run_batch
     from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder
-    from napari_sslmaps.inputs.encoders import EncoderChoice
+    from napari_sslmaps.extras import require_extra
+    from napari_sslmaps.files import user_path
+    from napari_sslmaps.inputs.encoders import choose_encoders, fitting_most
+    from napari_sslmaps.inputs.listing import list_items
     from napari_sslmaps.records.anonymous import key_beside
     from napari_sslmaps.records.run import RunOptions
 
     run = RunOptions(**embed.run_options(), **asdict(opened.options()), maps=maps.options(), wanted=maps.keys)
-    given = corrections.overrides()
-    chosen = [choose_encoder(name, given.keywords) for name in encoder]
-    run = maps.at_scale(run, [EncoderChoice(name) for name in encoder])
+    choices = choose_encoders(encoder or (), corrections.overrides())
+    if not choices:  # reads pixels: after what was typed is understood
+        require_extra("batch")
+        listed = list_items(images, out=user_path(out).absolute()).items
+        opening = run.opening
+        choices = fitting_most(
+            [(one.image, replace(opening, channel=one.channel or opening.channel)) for one in listed]
+        )
+    chosen = [choose_encoder(one.name, one.overrides) for one in choices]
+    run = maps.at_scale(run, choices)
     options = BatchOptions(run, level, spacing, tokens, mask, anonymous)  # type: ignore[arg-type]  # checked there
     who = Workers(workers, threads, scheduler)
     kept = f"What is done is in {out}; the same command goes on from there."
