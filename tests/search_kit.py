@@ -16,7 +16,7 @@ from napari_sslmaps.search.index import IndexState, OnOutput
 from napari_sslmaps.search.query import Place
 from napari_sslmaps.sources.open import open_image
 from napari_sslmaps.sources.scan import scan_region
-from napari_sslmaps.viewer.search.jobs import Archive, Pixels, Question
+from napari_sslmaps.viewer.search.jobs import Archive, Found, Pixels, Question
 
 DIM, STRIDE = 24, 8
 ENCODER = "mae-histology"
@@ -97,9 +97,9 @@ class KnownSearcher:
             on_output(number, 3)
             self.indexed = number
 
-    def find(self, archive: Archive, question: Question) -> tuple[Place, ...]:
+    def find(self, archive: Archive, question: Question) -> Found:
         self.asked.append((archive, question))
-        return self.places[: question.count]
+        return Found(self.places[: question.count])
 
     def pictures(self, archive: Archive, places: Sequence[Place]) -> Iterator[tuple[int, Pixels]]:
         self.used.append((archive.roots,))

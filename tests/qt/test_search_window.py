@@ -69,6 +69,8 @@ def test_a_click_on_a_thumbnail_opens_its_image_there(
     qtbot.mouseClick(widget.anchors.mode, LEFT)
     page.click((20, 30))
     assert len(workspace.anchors) == 1
+    widget.search.other_images.click()
+    assert widget.controller.search_page.model.other_images
     qtbot.mouseClick(widget.run.search, LEFT)
     qtbot.waitUntil(lambda: grid.count() == 3)
     page.wait_until_idle()

@@ -273,7 +273,11 @@ def test_progress_can_stop_a_run(request_all: RunRequest) -> None:
     [
         ({"encoders": ()}, InvalidOptionError, "at least one encoder"),
         ({"encoders": (EncoderChoice("resnet"),)}, EncoderNotFoundError, "got 'resnet'"),
-        ({"anchors": ((20.0, 300.0),)}, InvalidAnchorError, r"got \(20, 300\)\. Click inside"),
+        (
+            {"anchors": ((20.0, 300.0),)},
+            InvalidAnchorError,
+            r"columns 0–\d+; got \(20, 300\)\. Choose a place inside",
+        ),
         ({"anchors": ((float("nan"), 3.0),)}, InvalidAnchorError, "two finite numbers"),
         ({"anchors": (), "negative": ((1.0, 2.0),)}, InvalidAnchorError, "beside the negative ones"),
         ({"region": Region(0, 0, 73, 10)}, RegionError, "inside the image"),

@@ -31,6 +31,7 @@ from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.anchors import AnchorSet, load_anchors, save_anchors
 from napari_sslmaps.search import index as indexing
 from napari_sslmaps.search import parts
+from napari_sslmaps.search.images import check_as_embedded, image_file
 from napari_sslmaps.search.index import (
     IndexState,
     build_index,
@@ -39,15 +40,7 @@ from napari_sslmaps.search.index import (
 )
 from napari_sslmaps.search.manifest import Manifest
 from napari_sslmaps.search.parts import read_part
-from napari_sslmaps.search.query import (
-    Like,
-    Place,
-    TokenIndex,
-    check_as_embedded,
-    embedding_of,
-    image_file,
-    output_of,
-)
+from napari_sslmaps.search.query import Like, Place, TokenIndex, embedding_of, output_of
 from napari_sslmaps.search.sheet import around, contact_sheet, write_places
 from napari_sslmaps.sources.open import open_image
 
@@ -100,6 +93,95 @@ def test_places_are_not_crowded_in_one(store):
         own = [one for one in places if one.name == name]
         assert len(own) <= 2
         assert all(np.hypot(a.y - b.y, a.x - b.x) >= 40 for a in own for b in own if a is not b)
+
+
+@pytest.mark.parametrize(
+    ("like", "rows", "cols"),
+    [(Like("case0", (20, 20)), (2, 2), (2, 2)), (Like("case0", (8, 8), (40, 24)), (1, 5), (1, 3))],
+)
+def test_what_is_searched_for_is_not_among_what_is_found(store, like, rows, cols):
+    build_index(store)
+    opened = TokenIndex(store)
+    vector = opened.vector([like])
+    for apart in (0.0, 30.0):
+        places = opened.search(vector, 300, asked=[like], per_image=1000, apart=apart)
+        own = [(one.y // STRIDE, one.x // STRIDE) for one in places if one.name == "case0"]
+        beyond = [
+            [max(span[0] - at, 0, at - span[1]) * STRIDE for span, at in zip((rows, cols), one, strict=True)]
+            for one in own
+        ]
+        assert min(np.hypot(*one) for one in beyond) >= max(apart, STRIDE)
+    everything = opened.search(vector, 300, per_image=1000, apart=0.0)
+    assert (everything[0].y // STRIDE, everything[0].x // STRIDE) not in own
+
+
+def test_only_other_images_are_found_where_that_is_wanted(store):
+    build_index(store)
+    opened = TokenIndex(store)
+    asked = [Like("case0", (20, 20)), Like("case3", (20, 20))]
+    places = opened.search(
+        opened.vector(asked), 2000, asked=asked, other_images=True, per_image=1000, apart=0.0
+    )
+    assert {one.name for one in places} == {f"case{number}" for number in (1, 2, 4, 5, 6, 7)}
+    assert len(places) > 300  # though what is left out comes first
+
+
+def test_all_frames_of_a_clip_are_the_image_that_is_left_out(store):
+    build_index(store)
+    folder = index_folder(store, ENCODER)
+    manifest = Manifest.read(folder)
+    images = tuple(
+        replace(one, image="clip.avi", frame=at) if at < 3 else one for at, one in enumerate(manifest.images)
+    )
+    replace(manifest, images=images).write(folder)
+    opened = TokenIndex(store)
+    asked = [Like("case1", (20, 20))]
+    places = opened.search(opened.vector(asked), 500, asked=asked, other_images=True)
+    assert {one.name for one in places} == {f"case{number}" for number in range(3, 8)}
+
+
+def test_an_image_of_the_store_is_known_by_its_path(store, monkeypatch, tmp_path):
+    put(store, "masked", 30, masked=True)
+    build_index(store)
+    images = store.parent / "images"
+    opened = TokenIndex(store, roots=[images])
+    by_name = opened.vector([Like("masked", (90, 20))])
+    asked = [Like(str(images / "masked.png"), (90, 20))]
+    np.testing.assert_array_equal(opened.vector(asked), by_name)
+    found = opened.search(by_name, 50, asked=asked, other_images=True)
+    assert "masked" not in {one.name for one in found}
+    with pytest.raises(InvalidOptionError, match="outside its mask"):
+        opened.vector([Like(str(images / "masked.png"), (3, 3))])
+    Image.new("RGB", (128, 96)).save(images / "case1.png")
+    with pytest.raises(UnsupportedImageError, match="other pixels now"):
+        opened.vector([Like(str(images / "case1.png"), (3, 3))])
+
+
+def test_a_place_on_background_is_told_where_masks_leave_that_out(store, tmp_path):
+    pixels = np.full((96, 128, 3), 244, np.uint8)
+    pixels[:, :64] = np.random.default_rng(3).integers(60, 200, (96, 64, 3))
+    Image.fromarray(pixels).save(tmp_path / "other.png")
+    asked = [Like(str(tmp_path / "other.png"), yx) for yx in ((40, 20), (40, 100))]
+    build_index(store)
+    assert TokenIndex(store).doubts(asked) == ()
+    put(store, "masked", 30, masked=True)
+    build_index(store)
+    opened = TokenIndex(store)
+    (sentence,) = opened.doubts(asked)
+    assert sentence.startswith("(40, 100) of other.png looks like background, which the masks of the batch")
+    assert opened.doubts([Like("masked", (90, 20)), Like("nowhere.png", (0, 0))]) == ()
+    rectangle = Like("layer", (0, 80), (40, 40))
+    assert len(opened.doubts([rectangle], file=tmp_path / "other.png")) == 1
+
+
+def test_a_place_outside_an_image_is_told_with_what_may_be_typed(store):
+    build_index(store)
+    opened = TokenIndex(store)
+    said = r"embedded of case0, rows 0 to 95 and columns 0 to 127; got \(20, 900\)\. Give a row and a column"
+    with pytest.raises(InvalidAnchorError, match=said):
+        opened.vector([Like("case0", (20, 900))])
+    with pytest.raises(InvalidAnchorError, match=r"got \(99, 39\)"):
+        opened.vector([Like("case0", (80, 20), (20, 20))])
 
 
 def test_an_index_follows_its_store(store):
@@ -319,6 +401,47 @@ def test_tokens_outside_a_mask_are_not_found_and_not_searched(store):
         opened.vector([Like("masked", (3, 3))])
 
 
+def test_what_a_mask_leaves_out_is_not_counted_as_found(store, capsys):
+    put(store, "masked", 30, masked=True)
+    report = build_index(store)
+    assert (report.tokens, report.masked) == (8 * 192 + 128, 64)
+    state = index_state(store)
+    assert (state.tokens, state.masked) == (8 * 192 + 128, 64)
+    put(store, "more", 31, masked=True)
+    with pytest.raises(SystemExit):
+        main(["index", str(store)])
+    said = capsys.readouterr()
+    assert "Indexed 1 images, 9 were there, 0 are gone: 1792 tokens" in said.out
+    assert "128 tokens more (7%) lie outside the masks of the batch" in said.err
+
+
+def test_tokens_of_an_index_of_before_are_counted(store):
+    put(store, "masked", 30, masked=True)
+    build_index(store)
+    folder = index_folder(store, ENCODER)
+    manifest = Manifest.read(folder)
+    images = tuple(replace(image, known=None) for image in manifest.images)
+    replace(manifest, images=images).write(folder)
+    assert index_state(store).masked == 0
+    assert build_index(store).masked == 64
+    assert index_state(store).masked == 64
+
+
+def test_every_encoder_of_a_store_is_indexed_unless_some_are_named(store, capsys):
+    put(store, "case0", 0, encoder="other")
+    with pytest.raises(SystemExit) as end:
+        main(["index", str(store), "--json"])
+    assert end.value.code == 0
+    made = json.loads(capsys.readouterr().out)["indexes"]
+    assert [(one["encoder"], one["added"]) for one in made] == [(ENCODER, 8), ("other", 1)]
+    with pytest.raises(SystemExit):
+        main(["index", str(store), "-e", "other", "--json"])
+    made = json.loads(capsys.readouterr().out)["indexes"]
+    assert [(one["encoder"], one["kept"]) for one in made] == [("other", 1)]
+    with pytest.raises(InvalidOptionError, match=rf"whose tokens are in .*, {ENCODER}, other; got none\."):
+        TokenIndex(store)
+
+
 def test_what_cannot_be_asked_is_refused(store, tmp_path):
     with pytest.raises(InvalidOptionError, match="napari-sslmaps index"):
         TokenIndex(store)
@@ -339,7 +462,7 @@ def test_index_and_search_from_the_command_line(store, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["index", str(store), "--json"])
     assert end.value.code == 0
-    assert json.loads(capsys.readouterr().out)["added"] == 8
+    assert json.loads(capsys.readouterr().out)["indexes"][0]["added"] == 8
     out = tmp_path / "found"
     arguments = ["search", str(store), "--like", "case0@20,20", "--count", "10", "-o", str(out), "--json"]
     arguments += ["--images", str(store.parent / "images")]
@@ -358,10 +481,11 @@ def test_index_and_search_from_the_command_line(store, tmp_path, capsys):
     assert (mine / "places.csv").read_text() == "mine"
     sheet = np.asarray(Image.open(out / "places.png").convert("RGB")).astype(int)
     assert (np.ptp(sheet, axis=2) > 40).mean() > 0.1  # coloured noise, not words on white
-    drawn = contact_sheet([Place(**one) for one in places], {"case0.png": store.parent / "images/case0.png"})
+    first = places[0]["image"]
+    drawn = contact_sheet([Place(**one) for one in places], {first: store.parent / "images" / first})
     marks = [line for axes in drawn.axes for line in axes.lines]
-    of_case0 = [(one["x"], one["y"]) for one in places if one["name"] == "case0"]
-    assert [(*line.get_xdata(), *line.get_ydata()) for line in marks] == of_case0
+    of_first = [(one["x"], one["y"]) for one in places if one["image"] == first]
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in marks] == of_first
     assert {(line.get_marker(), line.get_color()) for line in marks} == {("x", POSITIVE)}
     with pytest.raises(SystemExit):
         main(["search", str(store), "--like", "case0@20,20", "-o", str(tmp_path / "bare")])
@@ -378,7 +502,7 @@ def test_an_image_that_is_another_now_is_not_drawn(store, tmp_path, capsys):
     Image.fromarray(np.asarray(Image.open(changed))[::-1]).save(changed)
     arguments = ["search", str(store), "--like", "case0@20,20", "--images", str(changed.parent)]
     with pytest.raises(SystemExit) as end:
-        main([*arguments, "--per-image", "1", "--count", "3", "-o", str(tmp_path / "out")])
+        main([*arguments, "--per-image", "1", "--count", "8", "-o", str(tmp_path / "out")])
     assert end.value.code == 0
     said = " ".join(capsys.readouterr().err.split())
     assert said.count("has other pixels now") == 1
@@ -515,9 +639,9 @@ def test_images_and_outputs_find_each_other(store, tmp_path):
     elsewhere.write_bytes(b"another image of that name")
     assert opened.output_of(elsewhere, [images]) == ""
     place = opened.search(opened.vector([Like("case4", (20, 20))]), 1)[0]
-    assert image_file(place, [tmp_path / "nowhere", images]) == images / "case4.png"
+    assert image_file(place.name, place.image, [tmp_path / "nowhere", images]) == images / "case4.png"
     moved = replace(place, image="../there/case4.png")
-    assert image_file(moved, [images]) == images / "case4.png"
+    assert image_file(moved.name, moved.image, [images]) == images / "case4.png"
     np.testing.assert_array_equal(
         embedding_of(place, store, ENCODER).tokens, opened.stored(f"{ENCODER}/{place.name}.zarr").tokens
     )
@@ -540,7 +664,7 @@ def test_an_image_of_the_same_name_in_another_folder_is_not_taken(name, image, f
     for there in ("x.png", "a/x.png"):
         (tmp_path / there).touch()
     place = Place(name, image, 4.0, 4.0, 1.0, (8.0, 8.0))
-    assert image_file(place, [tmp_path]) == (found and tmp_path / found)
+    assert image_file(place.name, place.image, [tmp_path]) == (found and tmp_path / found)
 
 
 def test_what_is_around_a_place_is_of_the_level_that_was_embedded(tmp_path):

@@ -178,9 +178,9 @@ class TokenGrid:
             top, left = self.origin_yx
             height, width = self.extent_yx
             raise InvalidAnchorError(
-                f"Expected an anchor on the region, rows {top:g}–{top + height:g} and columns "
-                f"{left:g}–{left + width:g}; got ({position[0]:g}, {position[1]:g}). "
-                "Click inside the region."
+                f"Expected an anchor on the region, rows {top:g}–{top + height - 1:g} and columns "
+                f"{left:g}–{left + width - 1:g}; got ({position[0]:g}, {position[1]:g}). "
+                "Choose a place inside the region."
             )
         token = np.floor(self.pixel_to_token(position) + 0.5).astype(int)
         # rounding may put an edge of the region just beyond it

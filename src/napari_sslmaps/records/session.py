@@ -79,7 +79,7 @@ class SessionSearch:
         Paths of the folder of a batch, and of its images, as those of an image; empty for none.
     encoder
         Encoder whose tokens are searched; empty for the first.
-    count, per_image, apart
+    count, per_image, apart, other_images
         Limits, as `TokenIndex.search` takes them.
     """
 
@@ -89,6 +89,7 @@ class SessionSearch:
     count: int = 50
     per_image: int = 5
     apart: float | None = None
+    other_images: bool = False
 
 
 @strict

@@ -23,8 +23,22 @@ from napari_sslmaps.batch.store import About, check_comparable, read_about, read
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.extras import has_extra, require_extra
-from napari_sslmaps.search.manifest import MANIFEST, PART_NAME, QUANTISER, Manifest, PartCheck
-from napari_sslmaps.search.parts import Part, is_as_written, make_part, plan_parts, write_part
+from napari_sslmaps.search.manifest import (
+    MANIFEST,
+    PART_NAME,
+    QUANTISER,
+    IndexedImage,
+    Manifest,
+    PartCheck,
+)
+from napari_sslmaps.search.parts import (
+    Part,
+    is_as_written,
+    make_part,
+    plan_parts,
+    tokens_in,
+    write_part,
+)
 
 FOLDER = ".index"
 _MOST_COMPONENTS = 128
@@ -52,8 +66,8 @@ class IndexReport:
         Folder of the index.
     added, kept, dropped
         Number of images that were added, kept and dropped.
-    tokens
-        Number of tokens that can be found now.
+    tokens, masked
+        Numbers of tokens that can be found now, and of those that cannot, as they lie outside a mask.
     """
 
     folder: Path
@@ -61,6 +75,7 @@ class IndexReport:
     kept: int
     dropped: int
     tokens: int
+    masked: int = 0
 
 
 def index_folder(store: Path, encoder: str = "") -> Path:
@@ -76,10 +91,15 @@ def index_folder(store: Path, encoder: str = "") -> Path:
             f"Expected a folder that napari-sslmaps batch wrote; there is no folder {store}. Check its path."
         )
     there = encoders_of(store)
-    if not there or (encoder and encoder not in there) or (not encoder and len(there) > 1):
+    if not there:
         raise InvalidOptionError(
-            f"Expected a folder that napari-sslmaps batch wrote, and one of its encoders; got {store} with "
-            f"{', '.join(there) or 'none'}{f', and {encoder!r}' if encoder else ''}. Name one with --encoder."
+            f"Expected a folder that napari-sslmaps batch wrote; there are no tokens of it in {store}. Check "
+            "its path, or run batch first."
+        )
+    if (encoder or len(there) > 1) and encoder not in there:
+        raise InvalidOptionError(
+            f"Expected one of the encoders whose tokens are in {store}, {', '.join(there)}; got "
+            f"{repr(encoder) if encoder else 'none'}. Name one with --encoder."
         )
     return store / FOLDER / (encoder or there[0])
 
@@ -116,6 +136,8 @@ class IndexState:
         Numbers of images and tokens that can be found.
     waiting
         Number of images that are not in the index yet.
+    masked
+        Number of tokens of those images that cannot be found, as they lie outside a mask.
     """
 
     encoder: str
@@ -124,6 +146,7 @@ class IndexState:
     images: int
     tokens: int
     waiting: int
+    masked: int = 0
 
 
 def index_state(store: Path, encoder: str = "") -> IndexState:
@@ -142,9 +165,9 @@ def index_state(store: Path, encoder: str = "") -> IndexState:
     there = {path.relative_to(store).as_posix() for path in (store / folder.name).rglob("*.zarr")}
     manifest = Manifest.read(folder)
     found = [one for one in manifest.images if one.alive and one.output in there] if manifest else []
-    tokens = sum(one.count for one in found)
     waiting = there - {one.output for one in found}
-    return IndexState(folder.name, encoders, indexed, len(found), tokens, len(waiting))
+    tokens, masked = _tokens(found)
+    return IndexState(folder.name, encoders, indexed, len(found), tokens, len(waiting), masked)
 
 
 def build_index(
@@ -201,8 +224,26 @@ def build_index(
     for path in folder.iterdir():  # of a plan that was given up before its time
         if PART_NAME.fullmatch(path.name) and path.name not in manifest.segments:
             path.unlink(missing_ok=True)
-    alive = sum(image.count for image in manifest.images if image.alive)
-    return IndexReport(folder, len(todo), len(known), dropped, alive)
+    manifest = _with_counts(manifest, folder)
+    return IndexReport(folder, len(todo), len(known), dropped, *_tokens(manifest.images))
+
+
+def _with_counts(manifest: Manifest, folder: Path) -> Manifest:
+    """Count what is in the index of images of which that is not known yet, and write it down."""
+    if all(image.known is not None for image in manifest.images):
+        return manifest
+    counts = tokens_in(folder, manifest).tolist()
+    images = tuple(replace(image, known=count) for image, count in zip(manifest.images, counts, strict=True))
+    counted = replace(manifest, images=images)
+    counted.write(folder)
+    return counted
+
+
+def _tokens(images: Iterable[IndexedImage]) -> tuple[int, int]:
+    """Return how many tokens can be found, and how many lie outside a mask."""
+    alive = [image for image in images if image.alive]
+    found = sum(image.found for image in alive)
+    return found, sum(image.count for image in alive) - found
 
 
 def _part_size(found: Iterable[About]) -> int:

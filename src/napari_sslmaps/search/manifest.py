@@ -45,6 +45,9 @@ class IndexedImage:
         Level and frame of its region.
     alive
         Whether the store still has it, as it was indexed.
+    known
+        Number of its tokens that are in the index, which those outside a mask are not; None where that was
+        never counted.
     """
 
     output: str
@@ -56,11 +59,17 @@ class IndexedImage:
     level: int = 0
     frame: int = 0
     alive: bool = True
+    known: int | None = None
 
     @property
     def count(self) -> int:
         """Tokens of the grid."""
         return self.grid.rows * self.grid.cols
+
+    @property
+    def found(self) -> int:
+        """Tokens that can be found."""
+        return self.count if self.known is None else self.known
 
 
 @strict

@@ -7,13 +7,14 @@ again. It is the same, bit by bit, whoever makes it.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_sslmaps.batch.store import About, check_comparable, read_about, read_tokens
 from napari_sslmaps.core.results import Float32
@@ -231,6 +232,56 @@ def ask_ahead(path: Path, part: Any, vector: Float32) -> None:
             os.posix_fadvise(file.fileno(), one.offset, length, os.POSIX_FADV_WILLNEED)
 
 
+def search_part(
+    part: Any, vector: Float32, many: int, left_out: Iterable[tuple[int, int]] = ()
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Search a part.
+
+    Parameters
+    ----------
+    part
+        Part that was read.
+    vector
+        (dim,) direction.
+    many
+        Number of tokens, at most.
+    left_out
+        Ranges of tokens that are not looked at, from a number to below another.
+
+    Returns
+    -------
+    scores, numbers
+        (1, n) cosines and numbers of tokens, -1 for none.
+    """
+    import faiss
+
+    kinds: Any = faiss  # its own types know no keywords
+    wanted: Any = None
+    for low, high in _joined(left_out):
+        kept = kinds.IDSelectorNot(kinds.IDSelectorRange(low, high))
+        wanted = kept if wanted is None else kinds.IDSelectorAnd(wanted, kept)
+    asked: Any = None
+    if wanted is not None:
+        probes = faiss.extract_index_ivf(part).nprobe
+        within = kinds.SearchParametersIVF(sel=wanted, nprobe=probes)
+        asked = kinds.SearchParametersPreTransform(index_params=within)
+    found: tuple[NDArray[np.float32], NDArray[np.int64]] = part.search(
+        vector[None], min(many, part.ntotal), params=asked
+    )
+    return found
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join ranges that follow each other, as those of a clip's frames do."""
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if joined and joined[-1][1] == low:
+            joined[-1] = joined[-1][0], high
+        else:
+            joined.append((low, high))
+    return joined
+
+
 def _damage(path: Path, check: PartCheck | None) -> str:
     """Say what is wrong with a file, as far as can be told before it is read; empty for nothing."""
     kind = special_kind(path)
@@ -257,6 +308,42 @@ def write_part(index: Any, path: Path) -> PartCheck:
     with written_whole(path) as temporary:
         faiss.write_index(index, str(temporary))
     return check_of(index, path)
+
+
+def tokens_in(folder: Path, manifest: Manifest) -> NDArray[np.intp]:
+    """Count the tokens of each image that are in the parts of an index.
+
+    Parameters
+    ----------
+    folder, manifest
+        Folder of the index, and its manifest.
+
+    Returns
+    -------
+    numpy.ndarray
+        (images,) numbers of tokens.
+
+    Raises
+    ------
+    RecordError
+        If a part is damaged.
+    """
+    import faiss
+
+    parts = [read_part(folder / name, manifest, mapped=True) for name in manifest.segments]
+    counts = np.array([image.count for image in manifest.images], np.intp)
+    if sum(part.ntotal for part in parts) == counts.sum():  # without a look at each
+        return counts
+    firsts, counts = np.array([image.first for image in manifest.images]), np.zeros_like(counts)
+    for part in parts:
+        lists: Any = faiss.extract_index_ivf(part).invlists
+        for number in range(lists.nlist):
+            size = lists.list_size(number)
+            if size:
+                numbers = faiss.rev_swig_ptr(lists.get_ids(number), size)
+                at = np.searchsorted(firsts, numbers, side="right") - 1
+                counts += np.bincount(at, minlength=len(counts))
+    return counts
 
 
 def check_of(index: Any, path: Path) -> PartCheck:

@@ -1,35 +1,40 @@
 """A question to an index: the places most like some, least like others, not crowded in one."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from math import hypot
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from napari_sslmaps.batch.store import About, check_comparable, key_of, read_about, read_embedding, tokens_at
+from napari_sslmaps.batch.store import check_comparable, key_of, read_about, read_embedding, tokens_at
+from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Embedding, Float32, Provenance
 from napari_sslmaps.core.tiling import FITTED, Stitching, Tiling
 from napari_sslmaps.encoders.registry import load_encoder
-from napari_sslmaps.errors import EncoderNotFoundError, InvalidOptionError, RecordError, UnsupportedImageError
+from napari_sslmaps.errors import (
+    EncoderNotFoundError,
+    InvalidAnchorError,
+    InvalidOptionError,
+    RecordError,
+    UnsupportedImageError,
+)
 from napari_sslmaps.files import user_path
 from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.pipeline.embedding import embed
 from napari_sslmaps.records.anchors import AnchorSet
+from napari_sslmaps.search.images import check_as_embedded, image_file, is_background
 from napari_sslmaps.search.index import index_folder
 from napari_sslmaps.search.manifest import IndexedImage, Manifest
-from napari_sslmaps.search.parts import ask_ahead, read_part
-from napari_sslmaps.sources.protocol import ImageSource
-from napari_sslmaps.sources.scan import scan_region
+from napari_sslmaps.search.parts import ask_ahead, read_part, search_part
 
 _PROBES = 24
 _FIRST, _MOST = 512, 16_384
 _SPARE = 2
 """Places that are looked at in the store, to one that is wanted: what the index has is not exact."""
-_HASHED_PIXELS = 32_000_000
-"""Pixels that are hashed while a user waits for a picture: less than a second."""
 Scored: TypeAlias = tuple[float, int]
 """Similarity of a token, and its number in the index."""
 
@@ -103,6 +108,19 @@ class Place:
     frame: int = 0
 
 
+_Tokens: TypeAlias = tuple[int, int, int, int]
+"""First row and column, last row and column."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Limits of what is found: distance and number in one image, and what is searched for."""
+
+    apart: float | None
+    per_image: int
+    own: Mapping[int, Sequence[_Tokens]]
+
+
 class TokenIndex:
     """An index, opened to be asked; its parts are mapped from their files.
 
@@ -115,6 +133,8 @@ class TokenIndex:
     weights
         Weight file of the encoder, to embed images that the store has not; not needed for one that is known
         by its name.
+    roots
+        Folders that the images of the store may lie in, besides where the batch found them.
 
     Raises
     ------
@@ -122,7 +142,14 @@ class TokenIndex:
         If there is no index.
     """
 
-    def __init__(self, store: Path, encoder: str = "", weights: Path | None = None) -> None:
+    def __init__(
+        self,
+        store: Path,
+        encoder: str = "",
+        weights: Path | None = None,
+        *,
+        roots: Sequence[Path] = (),
+    ) -> None:
         import faiss
 
         folder = index_folder(store, encoder)
@@ -133,6 +160,7 @@ class TokenIndex:
                 f"{store} --encoder {folder.name}"
             )
         self.store, self.manifest, self._weights = store, manifest, weights
+        self._roots = (store, *roots)
         self._firsts = np.array([image.first for image in manifest.images])
         self._segments: list[Any] = []
         self._files: list[Path] = []
@@ -166,7 +194,7 @@ class TokenIndex:
             If there is nothing to search for, an image is neither in the store nor a file, or what is known
             of it was made otherwise than the store's tokens.
         InvalidAnchorError
-            If a place lies outside its image.
+            If a place lies outside what was embedded of its image.
         """
         if not like:
             raise InvalidOptionError(
@@ -206,7 +234,14 @@ class TokenIndex:
         return found, away
 
     def search(
-        self, vector: Float32, count: int = 50, *, apart: float | None = None, per_image: int = 5
+        self,
+        vector: Float32,
+        count: int = 50,
+        *,
+        apart: float | None = None,
+        per_image: int = 5,
+        asked: Sequence[Like] = (),
+        other_images: bool = False,
     ) -> tuple[Place, ...]:
         """Return the places most like a direction, the most alike first.
 
@@ -222,18 +257,81 @@ class TokenIndex:
             Least distance of two places of one image, in pixels of level 0; four tokens if None.
         per_image
             Most places of one image.
+        asked
+            Places that are searched for: neither they nor what is nearer to them than `apart` is found.
+        other_images
+            Whether nothing is found in the images that these lie in.
+
+        Raises
+        ------
+        InvalidAnchorError
+            If a place that is searched for lies outside what was embedded of its image.
         """
+        own, images = self._own(asked)
+        left_out = images if other_images else frozenset[int]()
+        limits = _Limits(apart, per_image, own)
         many, wanted = _FIRST, _SPARE * count
         while True:
-            nearest = self._nearest(vector, many)
-            found = self._apart(nearest, wanted, apart, _SPARE * per_image)
+            nearest = self._nearest(vector, many, left_out)
+            found = self._apart(nearest, wanted, replace(limits, per_image=_SPARE * per_image))
             if len(found) >= wanted or many >= min(_MOST, self.manifest.tokens):
                 break
             many *= 4
         return tuple(
             self._place(score, number)
-            for score, number in self._apart(self._exact(vector, found), count, apart, per_image)
+            for score, number in self._apart(self._exact(vector, found), count, limits)
         )
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """Images and tokens that can be found."""
+        alive = [one for one in self.manifest.images if one.alive]
+        return len(alive), sum(one.found for one in alive)
+
+    def doubts(self, asked: Sequence[Like], *, file: Path | None = None, frame: int = 0) -> tuple[str, ...]:
+        """Say which places are background, where masks have left that out of the store.
+
+        Those of the store's own images are refused by `vector`.
+
+        Parameters
+        ----------
+        asked
+            Places that are searched for.
+        file
+            File of their image; each like's own path if None.
+        frame
+            Number of a frame of a clip.
+        """
+        images = [one for one in self.manifest.images if one.alive]
+        if all(one.found == one.count for one in images):
+            return ()
+        said = []
+        for like in asked:
+            path, size = file or user_path(like.image), like.size_yx or images[0].grid.stride_yx
+            corner = (
+                like.pixel_yx if like.size_yx else np.subtract(like.pixel_yx, np.divide(size, 2)).tolist()
+            )
+            if self._number_of(like.image) is not None or not path.exists():
+                continue
+            with suppress(UnsupportedImageError):
+                if is_background(path, (corner[0], corner[1]), size, frame):
+                    said.append(
+                        f"({like.pixel_yx[0]:g}, {like.pixel_yx[1]:g}) of {Path(like.image).name} looks like "
+                        "background, which the masks of the batch have left out: what is found is the most "
+                        "alike of the rest."
+                    )
+        return tuple(said)
+
+    def _own(self, asked: Sequence[Like]) -> tuple[dict[int, list[_Tokens]], frozenset[int]]:
+        """Return the tokens that are searched for, by the number of an image, and all of those images."""
+        own: dict[int, list[_Tokens]] = {}
+        for like in asked:
+            at = self._number_of(like.image)
+            if at is not None:
+                own.setdefault(at, []).append(_tokens_of(like, self.manifest.images[at].grid))
+        files = {self.manifest.images[at].image for at in own}
+        images = enumerate(self.manifest.images)
+        return own, frozenset(at for at, one in images if at in own or (one.image and one.image in files))
 
     def _exact(self, vector: Float32, found: Sequence[Scored]) -> list[Scored]:
         """Compare with the tokens of the store themselves; an output that cannot be read keeps its scores."""
@@ -258,10 +356,13 @@ class TokenIndex:
                 exact.update(zip(numbers, map(float, scores), strict=True))
         return sorted(((score, number) for number, score in exact.items()), key=_best_first)
 
-    def _nearest(self, vector: Float32, many: int) -> list[Scored]:
+    def _nearest(self, vector: Float32, many: int, left_out: Collection[int]) -> list[Scored]:
         for path, segment in zip(self._files, self._segments, strict=True):
             ask_ahead(path, segment, vector)
-        found = [segment.search(vector[None], min(many, segment.ntotal)) for segment in self._segments]
+        ranges = [
+            (one.first, one.first + one.count) for one in map(self.manifest.images.__getitem__, left_out)
+        ]
+        found = [search_part(segment, vector, many, ranges) for segment in self._segments]
         scores, numbers = (
             np.concatenate([np.empty(0), *(one[which][0] for one in found)]) for which in (0, 1)
         )
@@ -276,20 +377,21 @@ class TokenIndex:
         pairs = zip(scores[best].tolist(), numbers[best].astype(np.int64).tolist(), strict=True)
         return [pair for pair in pairs if pair[1] >= 0]
 
-    def _apart(
-        self, pairs: Sequence[Scored], count: int, apart: float | None, per_image: int
-    ) -> list[Scored]:
+    def _apart(self, pairs: Sequence[Scored], count: int, limits: "_Limits") -> list[Scored]:
         """Leave out what lies too near to something better in its image, or is too much of one image."""
         kept: dict[int, list[tuple[float, float]]] = {}
         found: list[Scored] = []
         for score, number in pairs:
             at = self._image_at(number)
             image, there = self.manifest.images[at], kept.setdefault(at, [])
-            if not image.alive or len(there) >= per_image:
+            if not image.alive or len(there) >= limits.per_image:
                 continue
-            y, x = np.multiply(divmod(number - image.first, image.grid.cols), image.grid.stride_yx).tolist()
-            least = 4 * max(image.grid.stride_yx) if apart is None else apart
+            token, stride = divmod(number - image.first, image.grid.cols), image.grid.stride_yx
+            y, x = np.multiply(token, stride).tolist()
+            least = 4 * max(stride) if limits.apart is None else limits.apart
             if any(hypot(y - other_y, x - other_x) < least for other_y, other_x in there):
+                continue
+            if any(not 0 < _distance(token, box, stride) >= least for box in limits.own.get(at, ())):
                 continue
             there.append((y, x))
             found.append((score, number))
@@ -310,15 +412,9 @@ class TokenIndex:
         """Return what is at a place, as the index has tokens."""
         given = known.get(like.image)
         embedding = self._embedding(like.image) if given is None else self._checked(like.image, given)
-        grid = embedding.grid
-        if like.size_yx is None:
-            row, col = grid.token_at(like.pixel_yx)
-            tokens = embedding.tokens[row, col][None]
-        else:
-            first = grid.token_at(like.pixel_yx)
-            last = grid.token_at(np.add(like.pixel_yx, like.size_yx) - 1)
-            tokens = embedding.tokens[first[0] : last[0] + 1, first[1] : last[1] + 1]
-            tokens = tokens.reshape(-1, tokens.shape[-1])
+        top, left, bottom, right = _tokens_of(like, embedding.grid)
+        tokens = embedding.tokens[top : bottom + 1, left : right + 1]
+        tokens = tokens.reshape(-1, tokens.shape[-1])
         finite = tokens[np.isfinite(tokens[:, 0])]
         if not len(finite):
             raise InvalidOptionError(
@@ -376,16 +472,18 @@ class TokenIndex:
         for one in self.manifest.images:
             named = file.name in (Path(one.image).name, Path(one.name).name)
             if one.alive and one.frame == frame and named:
-                found = image_file(one, roots)
+                found = image_file(one.name, one.image, roots)
                 if found is not None and found.samefile(file):
                     return one.output
         return ""
 
     def _embedding(self, image: str) -> Embedding:
-        path = str(user_path(image).absolute())
-        for one in self.manifest.images:
-            if one.alive and (image == one.name or path == one.image):
-                return read_embedding(self._indexed(one))
+        path, at = str(user_path(image).absolute()), self._number_of(image)
+        if at is not None:
+            output = self._indexed(self.manifest.images[at])
+            if Path(path).exists():
+                check_as_embedded(image, Path(path), output)
+            return read_embedding(output)
         if not Path(path).exists():
             names = ", ".join(one.name for one in self.manifest.images[:3])
             raise InvalidOptionError(
@@ -393,6 +491,16 @@ class TokenIndex:
                 "Check its name."
             )
         return self._checked(image, self._embedded(path))
+
+    def _number_of(self, image: str) -> int | None:
+        """Return which image of the index has a name, or lies at a path; None if it has none such."""
+        alive = [(at, one) for at, one in enumerate(self.manifest.images) if one.alive]
+        named = next((at for at, one in alive if one.name == image), None)
+        path = user_path(image).absolute()
+        if named is not None or not path.exists():
+            return named
+        output = self.output_of(path, self._roots)
+        return next((at for at, one in alive if one.output == output), None)
 
     def _embedded(self, path: str) -> Embedding:
         """Embed an image as the batch embedded those of the store."""
@@ -445,58 +553,6 @@ def embedding_of(place: Place, store: Path, encoder: str) -> Embedding:
     return read_embedding(output)
 
 
-def image_file(one: Place | IndexedImage, roots: Sequence[Path]) -> Path | None:
-    """Find an image, of which a store tells no more than a path below some folder; None if it is in none.
-
-    What only has the same file name, in another folder than that of its name, is another image.
-    """
-    file, parts = Path(one.image).name, one.name.split("/")
-    below = "/".join(parts[: parts.index(file) + 1]) if file in parts else file
-    candidates = (root / part for part in (one.image, below, one.name) for root in roots if part)
-    return next((path for path in candidates if path.exists()), None)
-
-
-def check_as_embedded(name: str, path: Path, output: Path | None) -> None:
-    """Refuse an image that is not the one whose tokens a store has, as far as a moment can tell.
-
-    Its size is looked at and, of up to 32 million pixels that were read whole as they are stored, their hash.
-
-    Parameters
-    ----------
-    name, path
-        Name of the image in a sentence, and its file.
-    output
-        Folder of its tokens in the store, from `output_of`; None for nothing.
-
-    Raises
-    ------
-    UnsupportedImageError
-        If it is another, or cannot be read.
-    """
-    about = None if output is None else read_about(output)
-    if about is None:
-        return
-    with open_named(str(path)) as source:
-        is_same = _is_as_embedded(source, about)
-    if not is_same:
-        raise UnsupportedImageError(
-            f"Expected {name} as the batch embedded it; {path} has other pixels now. Choose the folder of "
-            "the images as they were, or run the batch and the index again."
-        )
-
-
-def _is_as_embedded(source: ImageSource, about: About) -> bool:
-    made, region, row = about.provenance, about.provenance.region, about.row
-    if (np.add(about.grid.origin_yx, about.grid.extent_yx) > source.levels[0].shape_yx).any():
-        return False
-    chosen = row.get("series") or row.get("channel")
-    if region is None or not made.image_sha256 or made.mask_sha256 or chosen:
-        return True
-    if region.level >= len(source.levels) or region.height * region.width > _HASHED_PIXELS:
-        return True
-    return region.frame < source.frames and scan_region(source, region).sha256 == made.image_sha256
-
-
 def output_of(place: Place, store: Path, encoder: str) -> Path | None:
     """Return what a store has of the image that a place lies in; None where that is nothing."""
     manifest = Manifest.read(index_folder(store, encoder))
@@ -504,6 +560,26 @@ def output_of(place: Place, store: Path, encoder: str) -> Path | None:
     alive = (one for one in manifest.images if one.alive) if manifest else iter(())
     found = next((one for one in alive if (one.name, one.image, one.frame) == wanted), None)
     return None if found is None else store / found.output
+
+
+def _tokens_of(like: Like, grid: TokenGrid) -> _Tokens:
+    """Return the tokens that a place covers; raises `InvalidAnchorError` if it reaches beyond the grid."""
+    far = like.pixel_yx if like.size_yx is None else np.add(like.pixel_yx, like.size_yx) - 1
+    for corner in (like.pixel_yx, far):
+        if not grid.contains(corner):
+            (top, left), (height, width) = grid.origin_yx, grid.extent_yx
+            raise InvalidAnchorError(
+                f"Expected a place inside what was embedded of {like.image}, rows {top:g} to "
+                f"{top + height - 1:g} and columns {left:g} to {left + width - 1:g}; got ({corner[0]:g}, "
+                f"{corner[1]:g}). Give a row and a column within these."
+            )
+    return *grid.token_at(like.pixel_yx), *grid.token_at(far)
+
+
+def _distance(token: tuple[int, int], box: _Tokens, stride_yx: tuple[float, float]) -> float:
+    """Return how far a token lies from some others, in pixels; 0 among them."""
+    beyond = (max(box[axis] - token[axis], 0, token[axis] - box[axis + 2]) for axis in (0, 1))
+    return hypot(*np.multiply(tuple(beyond), stride_yx))
 
 
 def _best_first(scored: Scored) -> tuple[float, int]:

@@ -21,7 +21,8 @@ from napari_sslmaps.inputs.images import open_named
 from napari_sslmaps.records.claim import check_claim, remove_own
 from napari_sslmaps.records.csv import write_csv
 from napari_sslmaps.records.json import write_json
-from napari_sslmaps.search.query import Place, check_as_embedded, image_file, output_of
+from napari_sslmaps.search.images import check_as_embedded, image_file
+from napari_sslmaps.search.query import Place, output_of
 from napari_sslmaps.sources.protocol import ImageSource
 
 _COLUMNS, _SIDE_IN, _SHOWN = 8, 1.2, 18
@@ -57,7 +58,7 @@ def image_files(places: Sequence[Place], roots: Sequence[Path]) -> dict[str, Pat
     dict
         Image → file, of those that are there.
     """
-    found = {place.image: image_file(place, roots) for place in places}
+    found = {place.image: image_file(place.name, place.image, roots) for place in places}
     return {image: path for image, path in found.items() if path is not None}
 
 

@@ -1,6 +1,7 @@
 """The Search page's model: an archive is looked into and built, anchors are searched for, places opened."""
 
 from dataclasses import replace
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -115,6 +116,7 @@ def test_the_anchors_of_the_active_group_are_the_question(page, viewer, searcher
     assert (archive.store, archive.encoder) == (tmp_path, "mae-demo")
     assert (question.like, question.unlike) == (((1.0, 2.0),), ((3.0, 4.0),))
     assert (question.count, question.per_image, question.apart) == (2, 1, 30.0)
+    assert not question.other_images
     assert question.known is None
     assert [place.name for place in search.model.places] == ["case0", "case1"]
     assert workspace.status.text == "2 places in 2 images."
@@ -232,8 +234,9 @@ def test_from_a_batch_to_a_place_in_another_image(real, viewer, store) -> None:
     search.pictured.connect(pictures.__setitem__)
     search.search()
     places = search.model.places
-    assert (places[0].name, places[0].similarity) == ("case0", pytest.approx(1.0, abs=0.02))
     assert {place.name for place in places} == {"case0", "case1", "case2"}
+    # what is searched for is not among what is found
+    assert all(np.hypot(place.y - 20, place.x - 20) > 24 for place in places if place.name == "case0")
     assert sorted(pictures) == list(range(len(places)))
     assert all(picture.dtype == np.uint8 and picture.shape[-1] == 3 for picture in pictures.values())
     number = next(n for n, place in enumerate(places) if place.name == "case1")
@@ -258,6 +261,25 @@ def test_images_are_found_beside_the_one_that_is_open(real, viewer, store) -> No
     search.search()
     assert search.model.images is None
     assert len(pictures) == len(search.model.places) > 0
+
+
+def test_other_images_alone_are_found_where_that_is_ticked(real, viewer, store) -> None:
+    search, images = real.search_page, store.parent / "images"
+    search.choose_store(store)
+    search.build()
+    search.choose_images(images)
+    for data in jobs.read(str(images / "case0.png")):
+        viewer.add_image(data[0], **data[1])
+    real.workspace.anchors = (Anchor((20.0, 20.0)),)
+    search.model.other_images = True
+    search.search()
+    assert {place.name for place in search.model.places} == {"case1", "case2"}
+    for number in (1, 2):
+        rmtree(store / "mae-demo" / f"case{number}.zarr")
+    search.build()
+    search.search()
+    assert real.workspace.status.text.startswith("Nothing was found in other images. Untick Other images")
+    assert search.choice.other_images
 
 
 def test_an_image_that_is_another_now_is_not_shown_as_the_one_that_was_found(real, viewer, store) -> None:

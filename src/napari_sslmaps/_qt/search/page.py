@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QDoubleSpinBox,
     QFileDialog,
     QLabel,
@@ -129,12 +130,14 @@ class SearchWidget(QWidget):
         self.apart.setSuffix(" px")
         self.apart.setSpecialValueText("4 tokens")
         self.apart.setToolTip("Smallest distance between two places in one image, in pixels of level 0.")
+        self.other_images = QCheckBox("Other images")
+        self.other_images.setToolTip("Find nothing in the image that the anchors lie in.")
         self.grid = PlacesGrid()
         found = Section("Places")
         limits = titled("Most", self.count, QLabel("each"), self.per_image)
         limits.setStretch(3, 1)
         found.body.addLayout(limits)
-        found.body.addLayout(titled("Apart", self.apart))
+        found.body.addLayout(titled("Apart", self.apart, self.other_images))
         found.body.addWidget(self.grid, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -158,6 +161,7 @@ class SearchWidget(QWidget):
         self.count.valueChanged.connect(lambda value: setattr(model, "count", value))
         self.per_image.valueChanged.connect(lambda value: setattr(model, "per_image", value))
         self.apart.valueChanged.connect(lambda value: setattr(model, "apart", value or None))
+        self.other_images.toggled.connect(lambda on: setattr(model, "other_images", on))
         self.grid.place_requested.connect(search.open)
         for signal in (events.store, events.state, events.images):
             connections.add(signal, self._on_archive)
@@ -166,7 +170,13 @@ class SearchWidget(QWidget):
         for name, box in (("count", self.count), ("per_image", self.per_image), ("apart", self.apart)):
             connections.add(getattr(events, name), partial(_show, box))
             _show(box, getattr(model, name))
+        connections.add(events.other_images, self._on_other_images)
+        self._on_other_images(on=model.other_images)
         self._on_archive()
+
+    def _on_other_images(self, on: bool) -> None:
+        with quiet(self.other_images):
+            self.other_images.setChecked(on)
 
     def _on_places(self, places: tuple[Place, ...]) -> None:
         """Show what was found; the archive folds away, so that more than a row is to be seen."""

@@ -33,6 +33,7 @@ from napari_sslmaps.viewer.search.jobs import (
     Archive,
     BuildJob,
     FindJob,
+    Found,
     Opened,
     OpenJob,
     Pictured,
@@ -41,7 +42,7 @@ from napari_sslmaps.viewer.search.jobs import (
     Searcher,
     StateJob,
 )
-from napari_sslmaps.viewer.search.model import SearchModel, what_to_do
+from napari_sslmaps.viewer.search.model import SearchModel, nothing_found, what_to_do
 from napari_sslmaps.viewer.state.messages import sentence
 from napari_sslmaps.viewer.state.session import Embedded, Sessions
 from napari_sslmaps.viewer.state.tasks import TaskCallbacks, TaskRunner, Work
@@ -115,6 +116,7 @@ class SearchController:
             model.count,
             model.per_image,
             model.apart,
+            model.other_images,
         )
 
     def restore(self, choice: SessionSearch) -> None:
@@ -123,6 +125,7 @@ class SearchController:
         if self._running:
             return
         model.count, model.per_image, model.apart = choice.count, choice.per_image, choice.apart
+        model.other_images = choice.other_images
 
         def returned(state: IndexState) -> None:
             model.places = ()
@@ -186,8 +189,9 @@ class SearchController:
             self.model.count,
             self.model.apart,
             self.model.per_image,
+            self.model.other_images,
         )
-        self._begin("Searching", FindJob(self._searcher, archive, question), self._on_places)
+        self._begin("Searching", FindJob(self._searcher, archive, question), self._on_found)
 
     def open(self, number: int) -> None:
         """Open the image of a place there, with the archive's map of it where its encoder is ticked."""
@@ -276,10 +280,11 @@ class SearchController:
             job = StateJob(self._searcher, store, state.encoder)
             self._runner.submit(job, TaskCallbacks(_ignore, self._on_state, self._on_not_drawn))
 
-    def _on_places(self, places: tuple[Place, ...]) -> None:
-        self.model.places = places
+    def _on_found(self, found: Found) -> None:
+        self.model.places = places = found.places
         images = len({place.image for place in places})
-        self._workspace.say(f"{len(places)} places in {images} images." if places else "Nothing was found.")
+        said = f"{len(places)} places in {images} images." if places else nothing_found(self.model)
+        self._workspace.say(" ".join([said, *found.notes]))
         self._draw()
 
     def _draw(self) -> None:

@@ -13,16 +13,9 @@ from napari_sslmaps.core.results import Embedding
 from napari_sslmaps.errors import InvalidOptionError, SSLMapsError, UnsupportedImageError
 from napari_sslmaps.extras import require_extra
 from napari_sslmaps.inputs.images import open_named
+from napari_sslmaps.search.images import check_as_embedded, image_file
 from napari_sslmaps.search.index import IndexState, OnOutput, build_index, index_state, index_version
-from napari_sslmaps.search.query import (
-    Like,
-    Place,
-    TokenIndex,
-    check_as_embedded,
-    embedding_of,
-    image_file,
-    output_of,
-)
+from napari_sslmaps.search.query import Like, Place, TokenIndex, embedding_of, output_of
 from napari_sslmaps.viewer.canvas.npe2 import LayerData, read
 from napari_sslmaps.viewer.state.tasks import TaskContext
 from napari_sslmaps.viewer.state.workspace import RunProgress
@@ -61,7 +54,7 @@ class Question:
         Anchors, (row, column) of level 0.
     known
         Embedding of the image by the archive's encoder, made in the window; None if there is none.
-    count, apart, per_image
+    count, apart, per_image, other_images
         Limits, as `TokenIndex.search` takes them.
     """
 
@@ -74,6 +67,15 @@ class Question:
     count: int
     apart: float | None
     per_image: int
+    other_images: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Places that were found, and sentences worth reading with them."""
+
+    places: tuple[Place, ...]
+    notes: tuple[str, ...] = ()
 
 
 class Searcher(Protocol):
@@ -87,7 +89,7 @@ class Searcher(Protocol):
         """Bring the index up to date."""
         ...
 
-    def find(self, archive: Archive, question: Question) -> tuple[Place, ...]:
+    def find(self, archive: Archive, question: Question) -> Found:
         """Return places, the most alike first."""
         ...
 
@@ -119,7 +121,7 @@ class StoreSearcher:
         """Bring the index up to date."""
         build_index(store, encoder, on_output, workers=Workers(1))
 
-    def find(self, archive: Archive, question: Question) -> tuple[Place, ...]:
+    def find(self, archive: Archive, question: Question) -> Found:
         """Return places, the most alike first.
 
         Raises
@@ -129,12 +131,24 @@ class StoreSearcher:
         """
         require_extra("search")
         index = self._open(archive)
-        known = self._known(index, archive, question)
+        file = Path(question.path) if question.path else None
+        output = "" if file is None else index.output_of(file, archive.roots, question.frame)
+        known = self._known(index, archive, question, output)
+        name = next((one.name for one in index.manifest.images if one.alive and one.output == output), "")
         like, unlike = (
-            [Like(question.name, yx) for yx in pixels] for pixels in (question.like, question.unlike)
+            [Like(name or question.name, yx) for yx in pixels] for pixels in (question.like, question.unlike)
         )
-        vector = index.vector(like, unlike, known={question.name: known})
-        return index.search(vector, question.count, apart=question.apart, per_image=question.per_image)
+        vector = index.vector(like, unlike, known={name or question.name: known})
+        places = index.search(
+            vector,
+            question.count,
+            apart=question.apart,
+            per_image=question.per_image,
+            asked=like if name else (),
+            other_images=question.other_images,
+        )
+        elsewhere = () if name or file is None else index.doubts(like, file=file, frame=question.frame)
+        return Found(places, elsewhere)
 
     def _open(self, archive: Archive) -> TokenIndex:
         which = (archive.store, archive.encoder, index_version(archive.store, archive.encoder))
@@ -142,12 +156,10 @@ class StoreSearcher:
             self._opened = which, TokenIndex(archive.store, archive.encoder)
         return self._opened[1]
 
-    def _known(self, index: TokenIndex, archive: Archive, question: Question) -> Embedding:
+    def _known(self, index: TokenIndex, archive: Archive, question: Question, output: str) -> Embedding:
         """Return the tokens of the image in view: the archive's own, else those of the window."""
-        file = Path(question.path)
-        output = index.output_of(file, archive.roots, question.frame) if question.path else ""
         try:
-            check_as_embedded(question.name, file, archive.store / output if output else None)
+            check_as_embedded(question.name, Path(question.path), archive.store / output if output else None)
             if output:
                 return index.stored(output)
         except UnsupportedImageError:
@@ -187,7 +199,7 @@ class StoreSearcher:
         UnsupportedImageError
             If it is not the image any more that the archive has the tokens of.
         """
-        path = image_file(place, archive.roots)
+        path = image_file(place.name, place.image, archive.roots)
         if path is None:
             raise InvalidOptionError(
                 f"Expected {place.image or place.name} in {' or '.join(map(str, archive.roots))}; it is not "
@@ -256,12 +268,12 @@ class FindJob:
     archive: Archive
     question: Question
 
-    def __call__(self, context: TaskContext) -> tuple[Place, ...]:
+    def __call__(self, context: TaskContext) -> Found:
         """Return the places."""
         context.token.check()
-        places = self.searcher.find(self.archive, self.question)
+        found = self.searcher.find(self.archive, self.question)
         context.token.check()
-        return places
+        return found
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -28,6 +28,8 @@ class SearchModel:
         Most places, over all images and of one image.
     apart
         Least distance of two places of one image, in pixels of level 0; None for four tokens.
+    other_images
+        Whether nothing is found in the image in view.
     places
         Places that were found, the most alike first.
     """
@@ -40,6 +42,7 @@ class SearchModel:
     count: int = 50
     per_image: int = 5
     apart: float | None = None
+    other_images: bool = False
     places: tuple[Place, ...] = ()
 
 
@@ -53,6 +56,9 @@ def state_text(model: SearchModel) -> str:
     if not state.images:
         return f"No index yet of {_images(state.waiting)} by {state.encoder}. {what_to_do(state)}"
     held = f"{_images(state.images)}, {state.tokens} tokens by {state.encoder}."
+    if state.masked:
+        share = state.masked / (state.tokens + state.masked)
+        held += f" {state.masked} more ({share:.0%}) lie outside the masks of the batch: they are not found."
     if not state.waiting:
         return held
     return f"{held} {state.waiting} more not indexed yet: press Build."
@@ -62,6 +68,13 @@ def what_to_do(state: IndexState) -> str:
     """Say what to press, where the encoder that is chosen has no index."""
     others = " or ".join(state.indexed)
     return f"Press Build, or choose {others}, which is indexed." if others else "Press Build."
+
+
+def nothing_found(model: SearchModel) -> str:
+    """Say why nothing was found, as far as that is a choice of the user."""
+    if model.other_images:
+        return "Nothing was found in other images. Untick Other images, or add images to the archive."
+    return "Nothing was found but the anchors themselves. Choose less at Apart, or add images to the archive."
 
 
 def _images(count: int) -> str:
