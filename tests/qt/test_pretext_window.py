@@ -98,6 +98,21 @@ def test_side_by_side_the_brush_works_in_every_cell(
     assert 110 < window.colour((42, 26), cell=2).mean() < 145
 
 
+def test_an_own_mask_begins_with_a_button(window: Window, qtbot: QtBot, pretext: KnownPretext) -> None:
+    section = window.widget.pretext
+    window.widget.tabs.setCurrentIndex(1)
+    assert not section.reveal.isEnabled()
+    show(window, qtbot, "mae-demo")
+    section.reveal.click()
+    qtbot.waitUntil(lambda: not window.widget.controller.pretext.view.mask.any())
+    assert section.paint.isChecked()
+    assert "Nothing is hidden yet" in section.notes.text()
+    section.random.click()
+    qtbot.waitUntil(lambda: bool(window.widget.controller.pretext.view.mask[0].all()))
+    for one in (section.reveal, section.random):
+        assert one.sizeHint().width() <= one.width()
+
+
 def test_the_page_shows_what_its_method_can_be_told(window: Window, qtbot: QtBot) -> None:
     section, workspace = window.widget.pretext, window.widget.workspace
     window.widget.tabs.setCurrentIndex(1)

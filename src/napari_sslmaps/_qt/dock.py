@@ -282,6 +282,8 @@ class SSLMapsWidget(QWidget):
         self.pretext.side_by_side_requested.connect(lambda on: self._set_slowly(panels_side_by_side=on))
         self.tabs.task_requested.connect(lambda task: self._set_slowly(task=task))
         self.run.run_requested.connect(controller.run)
+        self.pretext.reveal_requested.connect(controller.pretext.reveal)
+        self.pretext.random_requested.connect(controller.pretext.hide_at_random)
         self.run.pretext_requested.connect(controller.pretext.show)
         self.run.compare_requested.connect(controller.compare_page.comparison.run)
         self.run.search_requested.connect(controller.search_page.search)

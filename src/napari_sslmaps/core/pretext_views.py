@@ -11,6 +11,7 @@ from napari_sslmaps.core.grid import TokenGrid
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.core.results import Float32, Provenance
 
+_NOTHING = "Nothing is hidden yet: paint over what is to be hidden."
 Bool = NDArray[np.bool_]
 PanelKind = Literal["picture", "colours", "scalar"]
 
@@ -288,3 +289,25 @@ def upsampled(values: NDArray[np.generic], shape_yx: tuple[int, int]) -> NDArray
     factors = [-(-size // count) for size, count in zip(shape_yx, values.shape[:2], strict=True)]
     large = values.repeat(factors[0], axis=0).repeat(factors[1], axis=1)
     return large[: shape_yx[0], : shape_yx[1]]
+
+
+def uncovered(view: PretextView) -> PretextView:
+    """Return a view in which nothing is hidden yet, and so nothing is predicted; others as they are."""
+    if isinstance(view, ReconstructionView):
+        return replace(
+            view,
+            notes=(_NOTHING,),
+            mask=np.zeros_like(view.mask),
+            masked=view.picture,
+            reconstruction=view.picture,
+            error=np.zeros_like(view.error),
+        )
+    if isinstance(view, ViewsView) and view.mask is not None:
+        return replace(
+            view,
+            notes=(_NOTHING,),
+            mask=np.zeros_like(view.mask),
+            masked=view.picture,
+            patch_agreement=np.full(view.mask.shape, np.nan, np.float32),
+        )
+    return view

@@ -216,6 +216,45 @@ def test_a_stroke_hides_what_it_painted(
     np.testing.assert_array_equal(pretext.asked[-1][2].mask, wanted)
 
 
+@pytest.mark.parametrize("encoder", ["mae-demo", "dinov3-demo"])
+def test_a_mask_of_ones_own_begins_with_nothing_hidden(
+    viewer: ViewerModel, shown: Controller, pretext: KnownPretext, encoder: str
+) -> None:
+    show(shown, encoder)
+    mask, drawn = mask_of(shown), mask_of(shown).data.copy()
+    shown.pretext.reveal()
+    assert (str(mask.mode), viewer.layers.selection.active) == ("paint", mask)
+    assert not shown.pretext.view.mask.any()
+    assert shown.workspace.notes[-1] == "Nothing is hidden yet: paint over what is to be hidden."
+    assert not shown.workspace.status.failed
+    picture = pretext_layers(shown)["original"].data
+    np.testing.assert_array_equal(pretext_layers(shown)["masked input"].data, picture)
+    mask.undo()
+    np.testing.assert_array_equal(shown.pretext.view.mask, drawn[:])
+    mask.redo()
+    mask.brush_size = 1
+    mask.paint((2, 3), 1)
+    assert shown.pretext.view.mask.sum() == 1
+    shown.pretext.hide_at_random()
+    np.testing.assert_array_equal(shown.pretext.view.mask, drawn)
+    mask.undo()
+    assert shown.pretext.view.mask.sum() == 1
+
+
+def test_strokes_on_another_grid_are_not_undone(
+    viewer: ViewerModel, shown: Controller, pretext: KnownPretext
+) -> None:
+    show(shown, "mae-demo")
+    shown.workspace.pretext_tool = "paint"
+    mask_of(shown).paint((3, 3), 1)
+    pretext.side = 16
+    shown.workspace.pretext = replace(shown.workspace.pretext, seed=1)
+    mask = mask_of(shown)
+    assert (mask.data.shape, str(mask.mode)) == ((2, 2), "paint")
+    mask.undo()
+    np.testing.assert_array_equal(mask.data, [[0, 0], [1, 1]])
+
+
 def test_the_mask_joins_the_list_when_it_is_first_painted(viewer: ViewerModel, shown: Controller) -> None:
     """A Labels layer costs napari half a second, and most people only look."""
     show(shown, "mae-demo")

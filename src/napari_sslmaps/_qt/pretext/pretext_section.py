@@ -31,7 +31,7 @@ _MOST_SEEDS = 9999
 _LABEL = 64
 _PAINTED, _MOVED = frozenset[Edits]({"paint", "crops"}), frozenset[Edits]({"blocks", "crops"})
 _HINTS: Mapping[Edits, str] = {
-    "paint": "Paint to hide patches; label 0 or the eraser shows them again.",
+    "paint": "Paint to hide patches; label 0 or the eraser shows them again. Clear begins an own mask.",
     "blocks": "Drag, resize, add or delete target blocks; the number on each is its mean centred agreement.",
     "crops": "Drag or resize the crops: white are global, blue local. Paint to hide patches.",
     "distort": "What was cut out or shuffled, and what the U-Net makes of it.",
@@ -46,6 +46,8 @@ class PretextSection(Section):
     tool_requested = Signal(str)
     panel_requested = Signal(str)
     side_by_side_requested = Signal(bool)
+    reveal_requested = Signal()
+    random_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__("Pretext task")
@@ -60,6 +62,10 @@ class PretextSection(Section):
         self.ratio.setSuffix(" %")
         self.ratio.setSpecialValueText("as trained")
         self.ratio.setToolTip("Share of the patches that are hidden at random.")
+        self.reveal = QPushButton("Clear")
+        self.reveal.setToolTip("Hide nothing, and paint a mask of your own. Ctrl+Z brings the mask back.")
+        self.random = QPushButton("Random")
+        self.random.setToolTip("Hide patches at random again. Ctrl+Z brings the painted mask back.")
         self.seed = QSpinBox()
         self.seed.setRange(0, _MOST_SEEDS)
         self.seed.setPrefix("seed ")
@@ -77,7 +83,7 @@ class PretextSection(Section):
         self.side_by_side = _tool("Side by side", "A cell for each picture; paint in the first.")
         self.hint = note()
         self.notes = note()
-        self._hidden = self._line("Hidden", self.ratio)
+        self._hidden = self._line("Hidden", self.ratio, self.random, self.reveal)
         self._distorted = self._line("Distort", self.distortion)
         self._lay_out()
         self._connect()
@@ -111,7 +117,7 @@ class PretextSection(Section):
     def set_panels(self, names: Sequence[str]) -> None:
         """Offer the pictures of the view."""
         self.panel.set_options([(name, name) for name in names])
-        for widget in (self.side_by_side, self.paint, self.shift):
+        for widget in (self.side_by_side, self.paint, self.shift, self.reveal, self.random):
             widget.setEnabled(bool(names))
         self.set_side_by_side(self.side_by_side.isChecked())
 
@@ -152,6 +158,8 @@ class PretextSection(Section):
         self.seed.valueChanged.connect(lambda value: self._request(seed=value))
         self.paint.toggled.connect(lambda on: self.tool_requested.emit("paint" if on else ""))
         self.shift.toggled.connect(lambda on: self.tool_requested.emit("move" if on else ""))
+        self.reveal.clicked.connect(self.reveal_requested)
+        self.random.clicked.connect(self.random_requested)
         self.panel.currentIndexChanged.connect(lambda _: self.panel_requested.emit(self.panel.value or ""))
         self.side_by_side.toggled.connect(self.side_by_side_requested)
 
@@ -171,11 +179,11 @@ class PretextSection(Section):
         self._distorted.setVisible(edits == "distort")
 
     @staticmethod
-    def _line(title: str, widget: QWidget) -> QWidget:
+    def _line(title: str, *widgets: QWidget) -> QWidget:
         label = QLabel(title)
         label.setFixedWidth(_LABEL)
         line = QWidget()
-        layout = row(label, widget)
+        layout = row(label, *widgets)
         layout.setStretch(1, 1)
         line.setLayout(layout)
         return line

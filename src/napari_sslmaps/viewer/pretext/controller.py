@@ -108,6 +108,17 @@ class PretextController:
         self._edited = self._edited and setting == self._shown
         self._submit(spec, setting, self.tools.edits() if self._edited else PretextEdits())
 
+    def reveal(self) -> None:
+        """Hide nothing and take the brush into the hand: a mask of one's own begins here."""
+        self._workspace.pretext_tool = "paint"
+        self.tools.reveal()
+
+    def hide_at_random(self) -> None:
+        """Hide patches as the options say; crops that were moved stay."""
+        spec = self._spec()
+        if self._shown is not None and spec is not None:
+            self._submit(spec, self._shown, replace(self.tools.edits(), mask=None))
+
     def cancel(self) -> None:
         """Stop what is being computed; the last view stays."""
         if self._workspace.showing:

@@ -106,6 +106,11 @@ class PretextTools:
         if not tool and self._viewer.layers.selection.active in (self.mask, self.blocks):
             self._viewer.layers.selection.active = self._image
 
+    def reveal(self) -> None:
+        """Hide nothing any more; as after a stroke, undo brings back what was hidden."""
+        if self.mask is not None:
+            self.mask.data_setitem(np.nonzero(self.mask.data), 0)
+
     def show(self, *, shown: bool, tool: PretextTool, alone: bool = True) -> None:
         """Bring shapes into view, and the mask while it is painted.
 
@@ -177,7 +182,15 @@ class PretextTools:
         if self.mask is None and isinstance(kept, Labels):
             self.mask = kept
         if self.mask is not None:
-            if not np.array_equal(self.mask.data != 0, values):
+            if self.mask.data.shape != values.shape:
+                mode = self.mask.mode
+                self.mask.editable = False  # napari forgets its strokes, which were on another grid
+                self.mask.data = values
+                self.mask.editable, self.mask.mode = True, mode
+            changed = np.nonzero((self.mask.data != 0) != values)
+            if self.mask.visible:
+                self.mask.data_setitem(changed, values[changed])  # like a stroke, so that it can be undone
+            elif changed[0].size:  # napari keeps no pixels of what is hidden, and cannot change some of them
                 self.mask.data = values
             for name, value in place.items():
                 setattr(self.mask, name, value)

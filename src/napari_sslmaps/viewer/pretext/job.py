@@ -1,10 +1,10 @@
 """Request for a pretext view, and the service that computes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from napari_sslmaps.core.pretext_views import Bool, Crop, PretextView, TokenBlock
+from napari_sslmaps.core.pretext_views import Bool, Crop, PretextView, TokenBlock, uncovered
 from napari_sslmaps.core.region import Region
 from napari_sslmaps.encoders.spec import EncoderSpec
 from napari_sslmaps.pretext.options import PretextOptions
@@ -20,7 +20,7 @@ class PretextEdits:
     Parameters
     ----------
     mask
-        (rows, cols) bool, True where hidden.
+        (rows, cols) bool, True where hidden; where nothing is, nothing is predicted.
     targets
         Blocks that are to be predicted.
     crops
@@ -108,7 +108,8 @@ class PretextJob:
     def __call__(self, context: TaskContext) -> PretextView:
         """Compute, unless a newer one was asked for meanwhile."""
         context.token.check()
-        check = context.token.check
-        return self.compute(
-            self.source, self.spec, self.region, self.options, self.edits, self.resolution, check
-        )
+        check, edits = context.token.check, self.edits
+        is_empty = edits.mask is not None and not edits.mask.any()
+        edits = replace(edits, mask=None) if is_empty else edits
+        view = self.compute(self.source, self.spec, self.region, self.options, edits, self.resolution, check)
+        return uncovered(view) if is_empty else view
