@@ -164,3 +164,12 @@ def test_a_plot_is_a_table_of_its_points() -> None:
     table = plot_table(Plot("T", "x", "y", (Curve("a", x, y), Curve("b", x, y, y, y))))
     assert table.rows[0] == ("a", 1.0, 0.5, None, None)
     assert table.rows[3] == ("b", 2.0, 0.25, 0.25, 0.25)
+
+
+def test_what_is_said_of_intervals_is_true_of_one_image() -> None:
+    one, several = comparison(0.9, 0.7, images=1), comparison(0.9, 0.7)
+    said = {len(each.images): " ".join(anchor_table(each).notes) for each in (one, several)}
+    assert "resampling the anchors of the one image; they say nothing about others." in said[1]
+    assert "resampling images and the anchors in them." in said[3]
+    assert "choice of anchors explains" in difference_table(one).notes[0]
+    assert "choice of images and anchors explains" in difference_table(several).notes[0]

@@ -46,14 +46,6 @@ _STRATA_TIPS: Mapping[Stratum, str] = {
     "middle": "among the tokens of the middle third of the region, by distance from the anchors.",
     "far": "among the tokens of the farthest third of the region, by distance from the anchors.",
 }
-_ANCHOR_NOTE = (
-    "AUROC of the similarity to an anchor as a detector of the anchor's class; 0.5 is chance. Intervals: "
-    "95 %, from resampling images and the anchors in them."
-)
-_DIFFERENCE_NOTE = (
-    "Mean difference of the AUROC of the same anchors, first less second. Where an interval does not reach "
-    "0, the two differ by more than the choice of anchors explains."
-)
 _PCA_NOTE = (
     "Of PCA, the component and direction with the largest AUROC is scored, which favours it; image by image "
     "the table says which."
@@ -136,13 +128,33 @@ def anchor_table(comparison: Comparison) -> Table:
     notes = [
         *doubts_of(tuple(beaten.values())),
         *sentences_on_outside(comparison.image_statistics),
-        _ANCHOR_NOTE,
+        _anchor_note(len(comparison.images)),
         _strata_note(comparison),
         *_remarks(comparison),
     ]
     heads = {f"AUROC, {stratum}": _STRATA_TIPS[stratum] for stratum in STRATA}
     tips = {**heads, _BEATS: _BEATS_TIP}
     return Table("Similarity to anchors", ("Method", *tips), tuple(rows), tuple(notes), "anchors", tips)
+
+
+def _anchor_note(images: int) -> str:
+    resampled = (
+        "the anchors of the one image; they say nothing about others"
+        if images == 1
+        else "images and the anchors in them"
+    )
+    return (
+        "AUROC of the similarity to an anchor as a detector of the anchor's class; 0.5 is chance. "
+        f"Intervals: 95 %, from resampling {resampled}."
+    )
+
+
+def _difference_note(images: int) -> str:
+    chosen = "anchors" if images == 1 else "images and anchors"
+    return (
+        "Mean difference of the AUROC of the same anchors, first less second. Where an interval does not "
+        f"reach 0, the two differ by more than the choice of {chosen} explains."
+    )
 
 
 def _strata_note(comparison: Comparison) -> str:
@@ -165,7 +177,8 @@ def difference_table(comparison: Comparison) -> Table:
             rows.append((first, second, *found))
     tips = {f"Difference, {stratum}": _STRATA_TIPS[stratum] for stratum in STRATA}
     columns = ("Method", "Less", *tips)
-    return Table("Paired differences", columns, tuple(rows), (_DIFFERENCE_NOTE,), "differences", tips)
+    notes = (_difference_note(len(comparison.images)),)
+    return Table("Paired differences", columns, tuple(rows), notes, "differences", tips)
 
 
 def map_table(comparison: Comparison) -> Table:
