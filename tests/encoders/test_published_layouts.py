@@ -10,6 +10,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 from timm.layers import SwiGLUPacked
+from timm.layers.pos_embed_rel import gen_relative_position_index
 from transformers import BeitConfig, BeitForMaskedImageModeling
 
 from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
@@ -138,7 +139,7 @@ def _usfm() -> dict[str, torch.Tensor]:
         init_values=0.1,
         global_pool="",
     )
-    index = torch.zeros(197, 197, dtype=torch.int64)
+    index = gen_relative_position_index((14, 14), class_token=True)
     return {
         **network.state_dict(),
         "mask_token": torch.zeros(1, 1, 768),

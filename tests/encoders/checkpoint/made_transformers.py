@@ -4,6 +4,10 @@ import json
 
 import torch
 from transformers import (
+    BeitConfig,
+    BeitModel,
+    Data2VecVisionConfig,
+    Data2VecVisionModel,
     Dinov2Config,
     Dinov2Model,
     Dinov2WithRegistersConfig,
@@ -46,11 +50,20 @@ KINDS = {
     ),
     "vit": (ViTModel, ViTConfig, _WIDE),
 }
+_TABLES = _WIDE | {"use_relative_position_bias": True}
+RELATIVE = {
+    "beit": (BeitModel, BeitConfig, _TABLES),
+    "data2vec-vision": (
+        Data2VecVisionModel,
+        Data2VecVisionConfig,
+        _WIDE | {"use_relative_position_bias": True},
+    ),
+}
 
 
 def random_model(kind, **options):
     """Build a model of a ``model_type``, no weight of which is trivially 0 or 1."""
-    make, configure, fields = KINDS[kind]
+    make, configure, fields = (KINDS | RELATIVE)[kind]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         model = make(configure(**_SHAPE | fields | options)).eval()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from encoders_factory import tiny_architecture, write_encoder
-from made_transformers import save_folder
-from safetensors.torch import save_file
+from made_transformers import edit_config, save_folder
+from safetensors.torch import load_file, save_file
 from scipy.interpolate import RectBivariateSpline
 from timm.models.beit import Beit
 from transformers import (
@@ -21,6 +21,7 @@ from transformers import (
     Data2VecVisionConfig,
     Data2VecVisionModel,
 )
+from transformers.models.beit.modeling_beit import BeitRelativePositionBias
 
 import napari_sslmaps as ssl
 from napari_sslmaps.encoders.checkpoint.read import inspect_checkpoint
@@ -64,8 +65,8 @@ def resized(network, size):
 
 
 def index_of_offsets(side):
-    """BEiT's own files keep it; what is in it does not matter to who computes it."""
-    return torch.zeros(side**2 + 1, side**2 + 1, dtype=torch.int64)
+    """BEiT's own files keep it."""
+    return BeitRelativePositionBias.generate_relative_position_index((side, side))
 
 
 def loaded(path, **overrides):
@@ -364,6 +365,39 @@ def test_the_norm_of_masked_image_modelling_is_the_final_one(tmp_path):
         expected = model.layernorm(model.beit(pixels).last_hidden_state)[:, 1:]
         assert apart(encoder.extractor.extract(pixels).tokens.flatten(1, 2), expected) < 1e-5
     assert {"mask token", "head of visual tokens"} <= set(encoder.report.left_out.values())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_another_order_of_offsets_is_refused(tmp_path, shared):
+    state = official(timms(global_pool=""), shared=shared)
+    key = "rel_pos_bias.relative_position_index" if shared else "blocks.2.attn.relative_position_index"
+    state[key] = state[key].T.contiguous()  # of keys less queries
+    torch.save(state, tmp_path / "beit.pth")
+    with pytest.raises(CheckpointError, match=rf"{key} says otherwise which entry of a table"):
+        loaded(tmp_path / "beit.pth")
+    model = drawn(BeitModel(BeitConfig(**CONFIG | {"use_relative_position_bias": True})))
+    folder = save_folder(model, tmp_path / "folder")
+    state = load_file(folder / "model.safetensors")
+    table = next(key for key in state if key.endswith("relative_position_bias_table"))
+    state[table.replace("bias_table", "index")] = index_of_offsets(SIDE // PATCH)
+    save_file(state, folder / "model.safetensors")
+    assert loaded(folder).report.method == "beit"
+    state[table.replace("bias_table", "index")] = index_of_offsets(SIDE // PATCH).flip(0).contiguous()
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="says otherwise which entry of a table"):
+        loaded(folder)
+
+
+def test_a_norm_that_mean_pooling_does_not_use_is_left_out(tmp_path):
+    options = CONFIG | {"use_relative_position_bias": True}
+    folder = save_folder(drawn(BeitModel(BeitConfig(**options, use_mean_pooling=False))), tmp_path)
+    edit_config(folder, use_mean_pooling=True)
+    encoder, model = loaded(folder), BeitModel.from_pretrained(folder, attn_implementation="eager").eval()
+    pixels = torch.randn(1, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        expected = model(pixels).last_hidden_state[:, 1:]
+        assert apart(encoder.extractor.extract(pixels).tokens.flatten(1, 2), expected) < 1e-5
+    assert encoder.report.left_out["layernorm.weight"] == "unused, as use_mean_pooling in config.json says"
 
 
 def test_added_positions_with_beits_biases(tmp_path):

@@ -81,6 +81,45 @@ def test_a_wrong_value_would_not_pass_as_right(tmp_path, field, other):
     assert (right.tokens - wrong.tokens).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "field", "value"),
+    [
+        *(
+            (kind, {}, "qkv_bias", False)
+            for kind in ("vit_mae", "ijepa", "dinov2", "dinov2_with_registers", "vit")
+        ),
+        ("vit", {"qkv_bias": False}, "qkv_bias", True),
+        ("dinov3_vit", {}, "query_bias", False),
+        ("dinov3_vit", {}, "key_bias", True),
+        ("dinov3_vit", {}, "value_bias", False),
+        ("dinov3_vit", {}, "proj_bias", False),
+        ("dinov3_vit", {}, "mlp_bias", False),
+        ("dinov3_vit", {}, "use_gated_mlp", True),
+        ("dinov3_vit", {}, "num_register_tokens", 0),
+        ("dinov2", {}, "use_swiglu_ffn", True),
+        ("beit", {}, "layer_scale_init_value", 0),
+        ("beit", {}, "use_absolute_position_embeddings", True),
+        ("beit", {}, "use_relative_position_bias", False),
+        ("beit", {}, "use_shared_relative_position_bias", True),
+        ("data2vec-vision", {}, "layer_scale_init_value", 0),
+    ],
+)
+@pytest.mark.parametrize("current", [False, True], ids=["public", "current"])
+def test_weights_that_the_config_contradicts_are_refused(tmp_path, kind, options, field, value, current):
+    """transformers computes with what the config says, and leaves out weights that it does not name."""
+    folder = save_folder(random_model(kind, **options), tmp_path, current=current)
+    load(kind, folder)
+    edit_config(folder, **{field: value})
+    with pytest.raises(CheckpointError, match=rf"{field} is {value} there, and the files hold"):
+        load(kind, folder)
+
+
+def test_a_last_norm_that_is_missing_is_told(tmp_path):
+    folder = edit_config(save_folder(random_model("beit"), tmp_path), use_mean_pooling=False)
+    with pytest.raises(CheckpointError, match=r"Expected a last norm"):
+        load("beit", folder)
+
+
 def test_shards_are_read_as_one(tmp_path):
     model = random_model("dinov2")
     folder = save_folder(model, tmp_path, max_shard_size="200KB")

@@ -1,6 +1,7 @@
 """Folders that transformers saved → our layout: ViT-MAE, I-JEPA, BEiT, DINOv3, DINOv2 and plain ViT."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from napari_sslmaps.encoders.checkpoint.transformers_names import (
     read_number,
     translate_key,
 )
-from napari_sslmaps.encoders.methods.beit import TABLE, share_tables
+from napari_sslmaps.encoders.methods.beit import TABLE, check_offsets, share_tables
 from napari_sslmaps.encoders.methods.method import ModelType
 from napari_sslmaps.encoders.recognition import Fact, PretextHeads, Translated
 from napari_sslmaps.errors import CheckpointError
@@ -50,7 +51,13 @@ def translate_transformers(
     _, usual = model_type_of(config)
     gate = _gate(config, tensors)
     root = find_root(tensors)
+    held = [key for key in tensors if key.startswith(root) and tensors[key].numel()]
+    _check_told(config, [key.removeprefix(root) for key in held])
+    check_offsets(tensors)
     state, origins, left_out = _rename(tensors, root, rope=usual.rope)
+    if config.get("use_mean_pooling") is True and f"{root}layernorm.weight" in tensors:
+        for key in _take(state, ("norm.",)):
+            left_out[origins[key]] = "unused, as use_mean_pooling in config.json says"
     beside = _take(state, _BESIDE)
     for key in beside:
         left_out[origins[key]] = "mask token" if key == "mask_token" else "MAE decoder"
@@ -107,6 +114,47 @@ def _gate(config: Mapping[str, Any], tensors: Iterable[str]) -> dict[str, Fact]:
             f"{' or '.join(map(repr, known))}; config.json says {given!r}, which would give other features."
         )
     return {"gate": Fact(given, "hidden_act in config.json")} if gated else {}
+
+
+_TOLD: Mapping[str, str] = {
+    "qkv_bias": r".+\.attention\.(attention\.)?(query|q_proj|qkv|qkv_proj)\.bias",
+    "query_bias": r".+\.q_proj\.bias",
+    "key_bias": r".+\.k_proj\.bias",
+    "value_bias": r".+\.v_proj\.bias",
+    "proj_bias": r".+\.o_proj\.bias",
+    "mlp_bias": r".+\.mlp\.down_proj\.bias",
+    "use_gated_mlp": r".+\.mlp\.gate_proj\.weight",
+    "use_swiglu_ffn": r".+\.mlp\.(weights_in|gate_proj)\.weight",
+    "layer_scale_init_value": r".+\.lambda_1",
+    "num_register_tokens": r"embeddings\.register_tokens",
+    "use_absolute_position_embeddings": r"embeddings\.position_embeddings",
+    "use_relative_position_bias": r".*layers?\.\d+\..+\.relative_position_bias_table",
+    "use_shared_relative_position_bias": r"(encoder\.relative|shared)_position_bias\..+_table",
+}
+"""Fields of a config.json that say which tensors there are, and how these are called behind the root."""
+
+
+def _check_told(config: Mapping[str, Any], keys: Collection[str]) -> None:
+    """Refuse weights that config.json says otherwise of: transformers computes with what it says alone.
+
+    Raises
+    ------
+    CheckpointError
+        If a field says that there are tensors which there are not, or the other way round.
+    """
+    for field, pattern in _TOLD.items():
+        there = any(re.fullmatch(pattern, key) for key in keys)
+        if field in config and bool(config[field]) != there:
+            raise CheckpointError(
+                f"Expected weights such as config.json says; {field} is {config[field]!r} there, and the "
+                f"files hold {'such' if there else 'no such'} weights. Correct config.json, or fetch the "
+                "folder again."
+            )
+    if config.get("use_mean_pooling") is False and "layernorm.weight" not in keys:
+        raise CheckpointError(
+            "Expected a last norm, since use_mean_pooling in config.json is false; the files hold none. "
+            "Correct config.json, or fetch the folder again."
+        )
 
 
 def _rename(

@@ -425,7 +425,7 @@ def _grid_of_table(case: Case, count: int) -> tuple[int, int]:
     stated = case.translated.facts.get("grid")
     side = math.isqrt(count)
     square = ((side + 1) // 2,) * 2
-    for grid in (case.overrides.grid, square, None if stated is None else stated.value):
+    for grid in (case.overrides.grid, None if stated is None else stated.value, square):
         if grid and math.prod(offsets(grid)) == count:
             return grid[0], grid[1]
         if grid and grid == case.overrides.grid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_sslmaps.encoders.methods.method import KeyLayout, Method, ModelType
 from napari_sslmaps.encoders.recognition import Fact, Translated, Unwrapped, separate
+from napari_sslmaps.errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,8 +41,40 @@ def _is_beit(file: Unwrapped) -> bool:
     return "patch_embed.proj.weight" in keys and (tables or (trained and "pos_embed" in keys))
 
 
+def check_offsets(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a file that says which entry of its tables is of which offset, and says it otherwise than BEiT.
+
+    Parameters
+    ----------
+    tensors
+        Tensors by the names that they have here, tables and their indices among them.
+
+    Raises
+    ------
+    CheckpointError
+        If an index of a square grid is not row by row of queries less keys, with CLS's three entries last.
+    """
+    import torch
+    from timm.layers.pos_embed_rel import gen_relative_position_index
+
+    for key, index in tensors.items():
+        table = tensors.get(f"{key.removesuffix(_INDEX)}relative_position_bias_table")
+        if not key.endswith(_INDEX) or table is None or table.ndim != 2 or not table.numel():
+            continue  # what is no table is told by who reads it
+        side = (math.isqrt(len(table)) + 1) // 2
+        if (2 * side - 1) ** 2 + 3 != len(table):
+            continue
+        usual = gen_relative_position_index((side, side), class_token=True)
+        if not torch.equal(index.flatten().long(), usual.flatten()):
+            raise CheckpointError(
+                f"Expected an index of offsets as BEiT writes it; {key} says otherwise which entry of a "
+                "table is of which offset. The file is damaged or of another network."
+            )
+
+
 def translate_beit(file: Unwrapped) -> Translated:
     """Translate a file of BEiT's own code, or one that it is built like: timm's, USFM's."""
+    check_offsets(file.tensors)
     indexed = any(key.endswith(_INDEX) for key in file.tensors)
     without = {key: value for key, value in file.tensors.items() if not key.endswith(_INDEX)}
     translated = separate(replace(file, tensors=without), "BEiT", _BESIDE)
