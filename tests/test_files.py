@@ -13,7 +13,7 @@ import pytest
 
 from napari_sslmaps import files
 from napari_sslmaps.errors import ExportError
-from napari_sslmaps.files import fitting, hash_path, written_whole
+from napari_sslmaps.files import alone_in, fitting, hash_path, written_whole
 
 
 def test_folders_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -186,3 +186,44 @@ def test_a_file_is_hashed_once_and_again_when_it_changed(
     path.write_bytes(b"other")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # of the same size and age
     assert hash_path(path) == hashlib.sha256(b"other").hexdigest()
+
+
+HOLDER = (
+    "import sys, time; from pathlib import Path; from napari_sslmaps.files import alone_in\n"
+    "with alone_in(Path(sys.argv[1])):\n    print('at work', flush=True); time.sleep(60)"
+)
+
+
+def test_a_second_writer_of_a_folder_is_told_who_the_first_is_until_that_is_killed(tmp_path):
+    folder = tmp_path / "made" / "out"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, folder], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "at work\n"
+        with (
+            pytest.raises(ExportError, match=rf"process {first.pid} on .* is at work in {folder}\. Wait"),
+            alone_in(folder),
+        ):
+            pytest.fail("it is not alone")
+        with alone_in(folder, "other"), alone_in(folder, "another"):
+            pass
+        first.kill()
+    assert any(folder.iterdir())  # the lock of a process that is gone
+    with alone_in(folder):
+        (folder / "result").write_text("of the second")
+    assert [path.name for path in folder.iterdir()] == ["result"]
+
+
+def test_a_folder_made_to_be_alone_in_goes_if_nothing_is_written(tmp_path):
+    with suppress(KeyboardInterrupt), alone_in(tmp_path / "made" / "out"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_lies_under_the_name_of_a_lock_stays(tmp_path):
+    (tmp_path / ".napari-sslmaps.lock").mkdir()
+    with pytest.raises(ExportError, match="directory"), alone_in(tmp_path):
+        pytest.fail("it is not alone")
+    (other := tmp_path / "a.txt").write_text("mine")
+    (tmp_path / ".linked.napari-sslmaps.lock").symlink_to(other)
+    with pytest.raises(ExportError, match=r"Expected to write"), alone_in(tmp_path, "linked"):
+        pytest.fail("it is not alone")
+    assert other.read_text() == "mine"

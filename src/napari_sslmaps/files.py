@@ -4,20 +4,23 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
 from napari_sslmaps.errors import ExportError, InvalidOptionError
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    from filelock import FileLock, Timeout
+else:
     import fcntl
 
 HIDDEN = "."
@@ -252,17 +255,91 @@ def _growing(path: Path) -> Iterator[Path]:
                 named.unlink(missing_ok=True)
 
 
+_WRITER = "napari-sslmaps, "
+_LOCK_NAME = "napari-sslmaps.lock"
+
+
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Say whether a file, emptied or made, is this block's alone; never where the system has no locks.
+def alone_in(folder: Path, work: str = "") -> Iterator[None]:
+    """Let one process at a time write to a folder, by a lock that goes with the process, also a killed one.
+
+    Where the file system has no locks, nobody is kept out.
+
+    Parameters
+    ----------
+    folder
+        The folder; made as needed, and removed again where nothing was written to it.
+    work
+        Name of what is done there, if other work in the folder may go on beside it.
+
+    Raises
+    ------
+    ExportError
+        If another process is at work there, or the folder cannot be written to.
+    """
+    path = folder / f"{HIDDEN}{f'{work}.' if work else ''}{_LOCK_NAME}"
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        with ExitStack() as stack:
+            with _said(path):
+                folder.mkdir(parents=True, exist_ok=True)
+                is_mine = stack.enter_context(_held(path))
+            if is_mine is False:
+                raise ExportError(
+                    f"Expected a folder that nobody else is writing to; {_holder(path)} is at work in "
+                    f"{folder}. Wait for it to end, or choose another folder."
+                )
+            if is_mine:
+                with suppress(OSError):  # a full disk, which is said when there is more to write
+                    path.write_text(
+                        f"{_WRITER}process {os.getpid()} on {platform.node()}\n", encoding="utf-8"
+                    )
+            yield
+    finally:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool | None]:
+    """Lock a file, say whether that is this block's alone, and None where nothing may be written to it."""
+    if sys.platform != "win32":
+        with _locked(path) as is_mine:
+            yield is_mine
+        return
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield None
+    finally:
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    """Return the process that says in its lock file who it is."""
+    try:
+        said = read_regular(path, _SHOWN**2).decode().strip().removeprefix(_WRITER)
+    except (OSError, UnicodeDecodeError):
+        said = ""
+    return said if re.fullmatch(r"process \d+ on [\w.-]+", said) else "another process"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool | None]:
+    """Say whether a file, emptied or made, is this block's alone; None where the system has no locks.
 
     It is removed at the end, unless it was moved away: what is there by then may be somebody else's.
     """
     if sys.platform == "win32":
-        yield False
+        yield None
         return
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    is_mine = False
+    is_mine: bool | None = False
     try:
         is_mine = _lock(descriptor, path)
         yield is_mine
@@ -273,7 +350,7 @@ def _locked(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path) -> bool:
+def _lock(descriptor: int, path: Path) -> bool | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not _is_at(descriptor, path):  # it was moved to its place meanwhile
@@ -283,7 +360,7 @@ def _lock(descriptor: int, path: Path) -> bool:
         return False
     except OSError:  # a file system without locks, on which nobody writes to it
         path.unlink(missing_ok=True)
-        return False
+        return None
     return True
 
 

@@ -15,7 +15,7 @@ from napari_sslmaps.batch.table import TABLE, GrowingTable, Row, is_table, write
 from napari_sslmaps.batch.tasks import BatchEncoder, BatchOptions, BatchTask, make_task, tiles_folder
 from napari_sslmaps.errors import InvalidOptionError, RecordError
 from napari_sslmaps.extras import require_extra
-from napari_sslmaps.files import remove_folder, user_path
+from napari_sslmaps.files import alone_in, remove_folder, user_path
 from napari_sslmaps.inputs.listing import BatchItem, Listing, list_items
 from napari_sslmaps.records.anonymous import Key, number_of
 from napari_sslmaps.records.claim import check_claim, stranger
@@ -117,7 +117,7 @@ def run_batch(
     SSLMapsError
         If an encoder cannot be loaded by a worker.
     ExportError
-        If `out` cannot be written to.
+        If `out` cannot be written to, or another process is writing to it.
     """
     require_extra("batch")
     folder, wanted = user_path(out).absolute(), options or BatchOptions()
@@ -125,8 +125,21 @@ def run_batch(
     _check_table(folder)
     listing = list_items(images, out=folder, frames=frames, opening=wanted.maps.opening)
     _check_encoders(encoders)
-    if wanted.anonymous:
-        listing = _without_names(listing, folder)
+    with alone_in(folder):
+        if wanted.anonymous:
+            listing = _without_names(listing, folder)
+        return _embedded(listing, encoders, (folder, wanted), workers or Workers(), on_progress)
+
+
+def _embedded(
+    listing: Listing,
+    encoders: Sequence[BatchEncoder],
+    how: tuple[Path, BatchOptions],
+    workers: Workers,
+    on_progress: OnProgress | None,
+) -> BatchReport:
+    """Embed all that is not there yet, into a folder that nobody else writes to."""
+    folder, wanted = how
     start = perf_counter()
     failed: list[Row] = []
     embedded: list[Row] = []
@@ -140,7 +153,7 @@ def run_batch(
     _report(on_progress, BatchProgress(0, count))
     table = GrowingTable(folder / TABLE, _all_rows(folder, ()) if todo else ())
     try:
-        with closing(rows_of(todo, workers or Workers(), unfinished)) as rows:
+        with closing(rows_of(todo, workers, unfinished)) as rows:
             for row in rows:
                 (failed if row.status == "failed" else embedded).append(row)
                 table.add(row)

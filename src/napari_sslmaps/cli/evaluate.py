@@ -32,7 +32,7 @@ from napari_sslmaps.cli.options import (
     words,
 )
 from napari_sslmaps.compare.scores import CONTROL_KINDS, DEFAULT_CONTROLS, DEFAULT_SCORES, SCORES
-from napari_sslmaps.files import user_path
+from napari_sslmaps.files import alone_in, user_path
 
 if TYPE_CHECKING:
     from napari_sslmaps.compare.listing import ListingOptions
@@ -271,7 +271,7 @@ def _compare(
     begun = next((out / "images").rglob("scores.json"), None) is not None
     check_claim(out, () if begun else WRITTEN, record="run.json", holding=b'"evaluation"')
     kept = f"What is done is in {out}; the same command goes on from there."
-    with console.kept_if_stopped(kept), _bar(quiet=json) as on_progress:
+    with console.kept_if_stopped(kept), alone_in(out), _bar(quiet=json) as on_progress:
         writer = ImageWriter(out, figures, anonymous=request.anonymous)
         comparison = compare(request, on_progress, folder=out, on_image=writer)
         write_comparison(comparison, out, command=command)

@@ -109,6 +109,7 @@ def pretext(  # noqa: PLR0913  # each parameter is an option that users type, or
 
 
 def _show(request: "PretextRequest", folder: Path, *, json: bool) -> None:
+    from napari_sslmaps.files import alone_in
     from napari_sslmaps.records.anonymous import Key
     from napari_sslmaps.records.claim import check_claim
     from napari_sslmaps.run.pretext import compute_pretext, write_key, write_pretext
@@ -120,7 +121,7 @@ def _show(request: "PretextRequest", folder: Path, *, json: bool) -> None:
         if not json:
             console.note(f"{name} …")
 
-    with console.kept_if_stopped("Nothing is kept of what was computed."):
+    with console.kept_if_stopped("Nothing is kept of what was computed."), alone_in(folder):
         outcome = compute_pretext(request, tell)
         record = write_pretext(outcome, folder)
         if key is not None:

@@ -205,6 +205,7 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
 
     with open_named(request.image, request.options.opening):
         pass  # what does not open is said before torch is loaded
+    from napari_sslmaps.files import alone_in
     from napari_sslmaps.records.anonymous import Key
     from napari_sslmaps.records.claim import check_claim
     from napari_sslmaps.run.compute import compute_run
@@ -217,7 +218,7 @@ def _run(request: "RunRequest", folder: Path, *, cached: bool, json: bool) -> No
         if cached
         else "Nothing is kept of what was computed; with --cache, finished tiles would be."
     )
-    with console.kept_if_stopped(kept):
+    with console.kept_if_stopped(kept), alone_in(folder):
         with progress_bars(quiet=json) as on_progress:
             outcome = compute_run(request, on_progress, cached=cached)
         record = write_run(outcome, folder)

@@ -23,6 +23,7 @@ from napari_sslmaps.batch.store import About, check_comparable, read_about, read
 from napari_sslmaps.core.results import Float32
 from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.extras import has_extra, require_extra
+from napari_sslmaps.files import alone_in
 from napari_sslmaps.search.manifest import (
     MANIFEST,
     PART_NAME,
@@ -202,10 +203,17 @@ def build_index(
     UnsupportedImageError
         If an output is damaged.
     ExportError
-        If the index cannot be written.
+        If the index cannot be written, or another process is building it.
     """
     require_extra("search")
     folder = index_folder(store, encoder)
+    with alone_in(folder):
+        return _brought_up_to_date(store, folder, on_output, workers)
+
+
+def _brought_up_to_date(
+    store: Path, folder: Path, on_output: OnOutput | None, workers: Workers | None
+) -> IndexReport:
     found = dict(_outputs(store, folder.name))
     _check_alike(store / folder.name, found.values())
     manifest = _without(Manifest.read(folder), found, folder)
@@ -379,7 +387,6 @@ def _train_index(store: Path, folder: Path, todo: dict[str, About], on_output: O
     kind = f"PCAR{components},L2norm,IVF{lists},SQ8"
     index = faiss.index_factory(unit.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
     index.train(unit)
-    folder.mkdir(parents=True, exist_ok=True)
     manifest = replace(manifest, checks={QUANTISER: write_part(index, folder / QUANTISER)})
     manifest.write(folder)
     return manifest

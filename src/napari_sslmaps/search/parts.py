@@ -137,13 +137,8 @@ def make_part(part: Part, on_image: Callable[[], None] | None = None) -> PartChe
     with _one_thread():
         for image in part.images:
             output = part.store / image.output
-            about = read_about(output)
-            if about is None or about.key != image.key:
-                raise InvalidOptionError(
-                    f"Expected {image.output} to stay as it is while it is indexed; a batch has written it "
-                    "again. Run index again when the batch is done."
-                )
-            tokens = read_tokens(output, about).reshape(image.count, -1)
+            tokens = read_tokens(output, _as_planned(output, image)).reshape(image.count, -1)
+            _as_planned(output, image)
             known = np.flatnonzero(np.isfinite(tokens[:, 0]))
             chosen = tokens if len(known) == len(tokens) else tokens[known]
             check_comparable(output, chosen, len(part.manifest.mean))
@@ -151,6 +146,16 @@ def make_part(part: Part, on_image: Callable[[], None] | None = None) -> PartChe
             if on_image is not None:
                 on_image()
     return write_part(index, path)
+
+
+def _as_planned(output: Path, image: IndexedImage) -> About:
+    about = read_about(output)
+    if about is None or about.key != image.key:
+        raise InvalidOptionError(
+            f"Expected {image.output} to stay as it is while it is indexed; a batch has written it "
+            "again. Run index again when the batch is done."
+        )
+    return about
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_sslmaps.core.diagnostics import effective_rank
 from napari_sslmaps.errors import InvalidOptionError
-from napari_sslmaps.files import written_whole
+from napari_sslmaps.files import alone_in, written_whole
 from napari_sslmaps.lab.gate.controls import colour_statistics, raw_patches
 from napari_sslmaps.lab.study import probe, scenes
 from napari_sslmaps.lab.study.analysis import StudyResult, analyse, untrained
@@ -37,8 +37,9 @@ from napari_sslmaps.lab.study.train import (
 from napari_sslmaps.records.claim import check_claim
 from napari_sslmaps.serialise import dump, load, read, strict
 
+ENCODERS = "encoders"
 CONTROLS = ("colour", "pixels")
-_WRITTEN = ("encoders/*", "scores/*", "study.json", "study.png", "index.html")
+_WRITTEN = (f"{ENCODERS}/*", "scores/*", "study.json", "study.png", "index.html")
 _CPU = torch.device("cpu")
 #: Told what is being done, how much of it is done, and of how much.
 OnProgress = Callable[[str, int, int], None]
@@ -81,7 +82,8 @@ def run_study(
     InvalidOptionError
         If `out` holds a study of another design, or a later part is to begin it.
     ExportError
-        If `out` cannot be written to, or a file there would be replaced that no study wrote.
+        If `out` cannot be written to, a file there would be replaced that no study wrote, or another process
+        is at the same part or training.
     """
     own, parts = part
     if not 1 <= own <= parts:
@@ -92,12 +94,14 @@ def run_study(
             f"Expected {out / 'design.toml'}, which part 1 writes once it has timed the methods. "
             "Start part 1 first."
         )
-    study = _Study(_settled(design, out, chosen), out, chosen, on_progress)
-    if own == 1:
-        study.score_controls()
+    with alone_in(out, f"part-{own}"):
+        study = _Study(_settled(design, out, chosen), out, chosen, on_progress)
+        if own == 1:
+            study.score_controls()
     for position, (domain, seed, method) in enumerate(study.design.trainings, start=1):
         if position % parts == own % parts:
-            study.train_and_score(domain, seed, method, position)
+            with alone_in(out / ENCODERS, f"{domain}-{method}-{seed}"):
+                study.train_and_score(domain, seed, method, position)
     return write_results(study.design, out)
 
 
@@ -179,7 +183,7 @@ class _Study:
 
     def train_and_score(self, domain: str, seed: int, method: str, position: int) -> None:
         """Train one encoder and score it, unless the files are there."""
-        weights = self._out / "encoders" / f"{domain}-{method}-{seed}.pt"
+        weights = self._out / ENCODERS / f"{domain}-{method}-{seed}.pt"
         checkpoint = weights.with_suffix(".checkpoint")
         what = f"{position}/{len(self.design.trainings)} {domain} {method} seed {seed}"
         training = self._begin(method, seed)
@@ -303,7 +307,7 @@ def _seeds_done(design: Design, out: Path, domain: str) -> dict[str, int]:
 def _compute(out: Path, domain: str, seeds: Mapping[str, int]) -> dict[str, Any]:
     """Return what each training of a domain cost: {method: [facts of each seed]}."""
     return {
-        method: [_facts(out / "encoders" / f"{domain}-{method}-{seed}.json") for seed in range(count)]
+        method: [_facts(out / ENCODERS / f"{domain}-{method}-{seed}.json") for seed in range(count)]
         for method, count in seeds.items()
     }
 

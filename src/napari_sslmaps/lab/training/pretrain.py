@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lightning_fabric import Fabric
 from napari_sslmaps.encoders.checkpoint.read import Checkpoint, read_checkpoint, read_pretext_heads
 from napari_sslmaps.encoders.overrides import Overrides
 from napari_sslmaps.errors import CheckpointError, InvalidOptionError, SSLMapsError
-from napari_sslmaps.files import written_whole
+from napari_sslmaps.files import alone_in, written_whole
 from napari_sslmaps.lab.training.checkpoints import resume
 from napari_sslmaps.lab.training.datasets import has_bank, open_fields
 from napari_sslmaps.lab.training.datasets.protocol import FieldSource
@@ -100,8 +101,18 @@ def pretrain(
     Raises
     ------
     SSLMapsError
-        If something does not fit or cannot be read; nothing was written then.
+        If something does not fit or cannot be read, or another process writes to the folder; nothing was
+        written then.
     """
+    fabric = open_fabric(_precision(request), request.devices)
+    with alone_in(request.out) if fabric.is_global_zero else nullcontext():
+        return _trained(request, fabric, listener or Listener(), on_prepare)
+
+
+def _trained(
+    request: PretrainRequest, fabric: Fabric, listener: Listener, on_prepare: OnProgress | None
+) -> Run:
+    """Train, in a folder that nobody else writes to."""
     if request.checkpoint.exists() and not request.resume:
         raise InvalidOptionError(
             f"Expected a folder without a training; {request.out} holds one. Go on with --resume, or choose "
@@ -109,10 +120,9 @@ def pretrain(
         )
     if not request.continued:
         check_claim(request.out, _WRITTEN, record="recipe.toml")
-    fabric = open_fabric(_precision(request), request.devices)
     precision = settle_precision(_precision(request), fabric.device)
     fabric.launch()
-    listener = (listener or Listener()) if fabric.is_global_zero else Listener()
+    listener = listener if fabric.is_global_zero else Listener()
     recipe = replace(_dealt(request, fabric.world_size), precision=precision)
     source = _open(request, recipe, fabric, on_prepare if fabric.is_global_zero else None)
     if request.continued:
