@@ -22,6 +22,7 @@ from napari_sslmaps.encoders.published.local import published_specs
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.user_encoders import UserEncodersWarning, config_folder, remembered
 from napari_sslmaps.errors import InvalidOptionError, SSLMapsError
+from napari_sslmaps.files import is_address
 from napari_sslmaps.pipeline.free_memory import address_space_left
 
 Status = Literal["ok", "note", "fault"]
@@ -255,7 +256,9 @@ def check_cache() -> Check:
 
 
 def check_folder(name: str, folder: Path) -> Check:
-    """Whether a folder can be written to."""
+    """Whether a folder can be written to, and is on a disk with some space."""
+    if is_address(folder):
+        return Check(name, "fault", f"{folder} is written like an address", "name a folder on this machine")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder) as file:
@@ -264,7 +267,12 @@ def check_folder(name: str, folder: Path) -> Check:
         fix = f"make {folder} writable"
         return Check(name, "fault", f"{folder}: {error.strerror}", fix)
     free = shutil.disk_usage(folder).free / 1e9
+    if free < _LITTLE_GB:
+        return Check(name, "note", f"{folder}, {free * 1000:.0f} MB free", "free some space there")
     return Check(name, "ok", f"{folder}, {free:.0f} GB free")
+
+
+_LITTLE_GB = 1.0
 
 
 def _recorded_hash(path: Path) -> str:

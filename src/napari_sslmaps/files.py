@@ -213,6 +213,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     if "\0" in str(path) or not path.name:
         raise ExportError(f"Expected the path of a file, without a NUL character; got {str(path)!r}.")
+    check_local(path)
     with _said(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _growing(path) as temporary, _said(path):  # before a full disk has place again
@@ -256,6 +257,29 @@ def _growing(path: Path) -> Iterator[Path]:
 
 
 _WRITER = "napari-sslmaps, "
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs|gcs|az|abfss?|hdfs|file|ssh|sftp):", re.IGNORECASE)
+
+
+def is_address(path: Path) -> bool:
+    """Say whether a path is written like an address, such as ``s3://bucket/x``, and is none."""
+    return any(_ADDRESS.fullmatch(place.name) and not place.is_dir() for place in (path, *path.parents))
+
+
+def check_local(path: Path) -> None:
+    """Refuse to write to what is written like an address: it would come to lie in a folder called ``s3:``.
+
+    Raises
+    ------
+    ExportError
+        If it is.
+    """
+    if is_address(path):
+        raise ExportError(
+            f"Expected a path on this machine to write to; {path} is written like an address. Write to a "
+            "folder here, and copy it there."
+        )
+
+
 _LOCK_NAME = "napari-sslmaps.lock"
 
 
@@ -281,8 +305,10 @@ def alone_in(folder: Path, work: str = "") -> Iterator[None]:
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         with ExitStack() as stack:
-            with _said(path):
+            check_local(folder)
+            with _said(folder):
                 folder.mkdir(parents=True, exist_ok=True)
+            with _said(path):
                 is_mine = stack.enter_context(_held(path))
             if is_mine is False:
                 raise ExportError(
@@ -304,20 +330,20 @@ def alone_in(folder: Path, work: str = "") -> Iterator[None]:
 @contextmanager
 def _held(path: Path) -> Iterator[bool | None]:
     """Lock a file, say whether that is this block's alone, and None where nothing may be written to it."""
-    if sys.platform != "win32":
-        with _locked(path) as is_mine:
-            yield is_mine
+    if sys.platform == "win32":
+        lock = FileLock(path, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield None
+        finally:
+            lock.release()
         return
-    lock = FileLock(path, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield None
-    finally:
-        lock.release()
+    with _locked(path) as is_mine:
+        yield is_mine
 
 
 def _holder(path: Path) -> str:

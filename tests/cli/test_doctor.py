@@ -205,3 +205,15 @@ def test_an_unwritable_hub_cache_names_the_variable(tmp_path: Path, monkeypatch:
     check = doctor.check_hub()
     assert (check.name, check.status) == ("downloads", "fault")
     assert "HF_HOME" in check.fix
+
+
+def test_an_address_and_a_full_disk_are_no_place_for_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check = doctor.check_folder("downloads", Path("s3://bucket/x"))
+    assert (check.status, check.detail) == ("fault", "s3:/bucket/x is written like an address")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=3e6))
+    check = doctor.check_folder("downloads", tmp_path)
+    assert (check.status, check.detail) == ("note", f"{tmp_path}, 3 MB free")

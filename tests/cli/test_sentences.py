@@ -143,3 +143,53 @@ def test_a_remark_on_the_users_own_list_has_no_line_of_code(
     assert code == 0
     assert said.startswith("Expected the list of remembered encoders")
     assert "UserEncodersWarning" not in said
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/x", "http://host/x", "file:///tmp/x"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run IMAGE -e mae-demo --out OUT",
+        "evaluate IMAGE -e mae-demo --controls none --out OUT",
+        "batch IMAGE -e mae-demo --out OUT",
+        "pretrain --recipe mae-histology --steps 1 --out OUT",
+        "study --design quick --out OUT",
+        "simulate histology --count 1 --out OUT",
+        "pretext IMAGE -e mae-demo --out OUT",
+    ],
+)
+def test_what_is_written_like_an_address_is_no_folder(
+    command: str,
+    out: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    code, said = ended(
+        capsys, *(word.replace("OUT", out).replace("IMAGE", "a.png") for word in command.split())
+    )
+    assert code == 1
+    assert "is written like an address. Write to a folder here" in " ".join(said.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"), [("s3://bucket/x", "written like an address"), ("a.txt", "no folder")]
+)
+@pytest.mark.parametrize("command", ["cache list", "cache prune", "cache clear --yes"])
+def test_a_cache_that_is_no_folder_is_told(
+    command: str,
+    folder: str,
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "a.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAPARI_SSLMAPS_CACHE", folder)
+    code, said = ended(capsys, *command.split())
+    assert code == 1
+    assert f"is {kind}. Choose another, in NAPARI_SSLMAPS_CACHE" in " ".join(said.split())

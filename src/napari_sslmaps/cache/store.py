@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from napari_sslmaps.errors import InvalidOptionError
 from napari_sslmaps.files import (
     HIDDEN,
     digest_of,
+    is_address,
     read_regular,
     remove_folder,
     size_of,
@@ -122,6 +124,14 @@ class Cache:
     folder: Path = field(default_factory=default_folder)
     limit_bytes: int = field(default_factory=default_limit)
     tiles_only: bool = False
+
+    def __post_init__(self) -> None:
+        if is_address(self.folder) or _is_no_folder(self.folder):
+            kind = "written like an address" if is_address(self.folder) else "no folder"
+            raise InvalidOptionError(
+                f"Expected a folder on this machine for the cache; {self.folder} is {kind}. Choose another, "
+                f"in {FOLDER_VARIABLE} if it is named there."
+            )
 
     @property
     def root(self) -> Path:
@@ -266,6 +276,13 @@ class Cache:
                     remove_folder(path)
                 else:
                     path.unlink()
+
+
+def _is_no_folder(path: Path) -> bool:
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _time(seconds: float) -> datetime:

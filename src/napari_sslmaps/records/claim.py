@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 
 from napari_sslmaps.errors import ExportError
-from napari_sslmaps.files import hash_path, read_regular, special_kind
+from napari_sslmaps.files import check_local, hash_path, read_regular, special_kind
 
 _MARK = b"napari-sslmaps"
 _START_BYTES = 2**16
@@ -106,6 +106,7 @@ def stranger(path: Path) -> ExportError:
 
 
 def _check_writable(folder: Path) -> None:
+    check_local(folder)
     places = (folder.absolute(), *folder.absolute().parents)
     there = next(place for place in places if os.path.lexists(place))
     if not there.is_dir():
