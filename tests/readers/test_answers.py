@@ -12,7 +12,7 @@ FITTING = {
     ("rating", "likert"): (1, 5),
     ("rating", "visual"): (0, 37.5, 100),
     ("pairwise", "likert"): (0, 0.5, 1),
-    ("best-worst", "likert"): (-1, 0, 1),
+    ("best-worst", "likert"): (-1, 1),
 }
 BEYOND = {
     ("rating", "likert"): (0, 6, 2.5),
@@ -61,8 +61,28 @@ def read(tmp_path):
 
 @pytest.mark.parametrize(("asked", "value"), [(key, value) for key in FITTING for value in FITTING[key]])
 def test_every_answer_that_a_page_gives_is_read(read, asked, value):
-    found = read(study_of(*asked), told(value, value))
-    assert [(one.method, one.value) for one in found.judgements] == [("mae", value), ("dino", value)]
+    other = {"rating": value, "pairwise": 1 - value, "best-worst": -value}[asked[0]]
+    found = read(study_of(*asked), told(value, other))
+    assert [(one.method, one.value) for one in found.judgements] == [("mae", value), ("dino", other)]
+
+
+@pytest.mark.parametrize(
+    ("design", "values", "said"),
+    [
+        ("rating", (3,), "an answer to each map on screen 't1' for 'use'; got 3 in sent-back"),
+        ("pairwise", (1, 1), "one map that is better, or both equal, on screen 't1'.*got 1, 1"),
+        ("pairwise", (0.5, 1), "one map that is better"),
+        ("best-worst", (1, 1), "one best and one worst map on screen 't1'.*got 1, 1"),
+        ("best-worst", (0, 0), "one best and one worst map"),
+    ],
+)
+def test_a_screen_that_no_page_can_have_saved_is_refused(read, design, values, said):
+    with pytest.raises(RecordError, match=said):
+        read(study_of(design, "likert"), told(*values))
+
+
+def test_a_reader_who_answered_nothing_yet_is_missing(read):
+    assert read(study_of("rating", "likert"), told()).missing == ("Anna",)
 
 
 @pytest.mark.parametrize(("asked", "value"), [(key, value) for key in BEYOND for value in BEYOND[key]])

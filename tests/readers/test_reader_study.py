@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import shutil
 import struct
@@ -196,10 +197,11 @@ def test_the_report_finds_what_simulated_readers_like(folder, tmp_path):
     assert worst[7] < 40
     agreement = tables["agreement"].rows[0]
     assert agreement[2] == 3
-    assert 0.2 < agreement[4] <= 1
-    assert 0.2 < agreement[7] <= 1
-    assert agreement[8] > 0
-    assert 0.2 < agreement[9] <= 1
+    assert agreement[3] == agreement[4]  # all readers are done
+    assert 0.2 < agreement[5] <= 1
+    assert 0.2 < agreement[8] <= 1
+    assert agreement[9] > 0
+    assert 0.2 < agreement[10] <= 1
     time = tables["time"].rows[0]
     assert time[1] == time[2]
     assert 3 < time[3] < 30
@@ -236,15 +238,69 @@ def test_of_two_files_of_a_reader_the_later_one_counts(folder):
     changed = json.loads(paths[0].read_text())
     changed["seconds"] = {trial: 1 + time for trial, time in changed["seconds"].items()}
     for answer in changed["answers"]:
-        answer["value"] = {"rating": 2, "pairwise": 0.5, "best-worst": 0}[study.design]
+        answer["value"] = {"rating": 2, "pairwise": 0.5, "best-worst": -answer["value"]}[study.design]
     again = paths[0].with_name("answers (1).json")
     again.write_text(json.dumps(changed))
+    first, wanted = (
+        {row[4].value for row in analyse_files(folder, [path]).tables[0].rows} for path in (paths[0], again)
+    )
+    assert first != wanted
     for given in ([paths[0], again], [again, paths[0]]):
         found = analyse_files(folder, given)
         values = {row[4].value for row in found.tables[0].rows}
-        assert values == {changed["answers"][0]["value"]}
+        assert values == wanted
         assert found.sentences[-1].endswith(f"same reader: {paths[0].name}.")
     again.unlink()
+
+
+def answer_tiny(folder, *, images=2, readers=2, change=lambda answers: answers):
+    """Answer a study of plain pictures; return what its report says, and its tables by key."""
+    study = tiny_study(folder, images=images, readers=readers)
+    liking = {method.name: number for number, method in enumerate(study.methods)}
+    (folder / ANSWERS).mkdir(exist_ok=True)
+    for number, reader in enumerate(study.readers):
+        page = folder / PAGES / f"reader-{reader.code}.html"
+        told = answer_page(page, study, liking, noise=0.3, bias=0.0, seed=number)
+        told["answers"] = change(told["answers"]) if number == 0 else told["answers"]
+        (folder / ANSWERS / f"answers-{reader.code}.json").write_text(json.dumps(told))
+    found = analyse_files(folder)
+    return " ".join(found.sentences), {table.key: table for table in found.tables}
+
+
+def test_what_cannot_be_known_is_said(tmp_path):
+    said, tables = answer_tiny(tmp_path / "few", images=4)
+    assert "Of 4 images p by Wilcoxon cannot be below 0.12, so that nothing can be judged better" in said
+    assert "correlations" not in tables  # there is nothing to correlate with
+    said, tables = answer_tiny(
+        tmp_path / "one", images=1, readers=1, change=lambda all_: [one | {"value": 3} for one in all_]
+    )
+    assert "Of 1 image p by Wilcoxon cannot be told" in said
+    assert "Of one reader the agreement between readers cannot be told" in said
+    assert "similarity, marks: all answers are 3, so that agreement beyond chance cannot be told." in said
+    assert not any(math.isfinite(value) for value in tables["agreement"].rows[0][6:9])
+    assert all(math.isnan(row[5]) for row in tables["differences"].rows)
+
+
+def test_a_reader_who_stopped_half_way_is_said_and_counted(tmp_path):
+    def half(answers):
+        kept = {one["trial"] for one in answers[: len(answers) // 2]}
+        return [one for one in answers if one["trial"] in kept]
+
+    said, tables = answer_tiny(tmp_path, images=6, change=half)
+    done, of = tables["time"].rows[0][1:3]
+    assert f"Anna answered {done} of {of} screens" in said
+    assert tables["agreement"].rows[0][4] < tables["agreement"].rows[0][3]  # by all of what was judged
+    assert math.isfinite(tables["agreement"].rows[0][6])
+
+
+def test_a_reader_without_an_answer_is_none(tmp_path):
+    said, tables = answer_tiny(tmp_path, images=6, change=lambda _: [])
+    assert "No answers yet from Anna." in said
+    assert tables["agreement"].rows[0][2] == 1
+    said, tables = answer_tiny(tmp_path / "nobody", readers=1, change=lambda _: [])
+    assert said == "No answers yet from Anna."
+    assert set(tables) == {"time"}
+    assert tables["time"].rows[0][3:] == (None, None)
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -64,6 +64,7 @@ def test_signed_rank_as_in_r():
     assert signed_rank(np.subtract(before, after)) == pytest.approx(2 * 0.01953, abs=2e-5)
     assert signed_rank([0, 0, 0]) == 1.0
     assert np.isnan(signed_rank([]))
+    assert np.isnan(signed_rank([2.0]))
 
 
 def test_holm_as_in_r():
@@ -76,6 +77,12 @@ def test_bradley_terry_as_in_agresti():
     np.testing.assert_allclose(
         found - found[-1], [1.5814, 1.4364, 1.2945, 1.2476, 1.1077, 0.6839, 0], atol=5e-4
     )
+
+
+def test_a_method_that_was_compared_with_none_has_no_strength():
+    found = bradley_terry([[0, 3, 0], [1, 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(found, [np.log(3) / 2, -np.log(3) / 2, np.nan], atol=1e-6)
+    assert np.isnan(bradley_terry(np.zeros((3, 3)))).all()
 
 
 def test_a_method_that_always_wins_is_first_and_finite():
@@ -113,6 +120,8 @@ def test_items_needed_decide_as_often_as_said():
     decided = [signed_rank(rng.normal(0.5, 1.0, needed)) < 0.05 for _ in range(400)]
     assert 0.73 < np.mean(decided) < 0.87
     assert items_needed([0.0, 0.0]) is None
+    assert items_needed([2.0, 2.1, 2.0]) == 6  # of five the test cannot decide, however large the difference
+    assert signed_rank([1.0, 2.0, 3.0, 4.0, 5.0]) > 0.05 > signed_rank([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 
 
 def test_rank_correlation():

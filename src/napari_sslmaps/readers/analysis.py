@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import isfinite
 
 import numpy as np
 
 from napari_sslmaps.core.findings import Cell, Estimate, Table
 from napari_sslmaps.readers.answers import Answers, Judgement
 from napari_sslmaps.readers.statistics import (
+    FEWEST,
     Float,
     bradley_terry,
     friedman,
@@ -117,12 +119,45 @@ def sentences_of(study: Study, answers: Answers) -> tuple[str, ...]:
             "Better: the interval of the difference from each control is above 0, and p by Wilcoxon below "
             f"{_LEVEL}."
         )
+    notes += _lacks(study, answers)
     if answers.missing:
         notes.append(f"No answers yet from {', '.join(answers.missing)}.")
     unused = ", ".join(answers.unused)
     if unused:
-        notes.append(f"Not used, since there is a later file of the same reader: {unused}.")
+        notes.append(f"Not used, since there are more, or newer, answers of the same reader: {unused}.")
     return tuple(notes)
+
+
+def _lacks(study: Study, answers: Answers) -> list[str]:
+    """Say what is unknown for want of answers."""
+    said, judged = [], answers.judgements
+    for reader in study.readers:
+        done = len({one.screen for one in judged if one.reader == reader.name})
+        if 0 < done < len(reader.trials):
+            said.append(
+                f"{reader.name} answered {done} of {len(reader.trials)} screens; means are over those who "
+                "answered."
+            )
+    images = len({one.image for one in judged if not one.repeat})
+    if 0 < images < FEWEST:
+        least = f"be below {2 ** (1 - images):.2g}" if images > 1 else "be told"
+        said.append(
+            f"Of {images} image{'s' if images > 1 else ''} p by Wilcoxon cannot {least}, so that nothing can "
+            f"be judged better: it takes at least {FEWEST}."
+        )
+    if judged and len({one.reader for one in judged}) == 1:
+        said.append("Of one reader the agreement between readers cannot be told.")
+    if judged and not any(one.repeat for one in judged):
+        said.append("Nothing was answered twice: how far readers agree with themselves cannot be told.")
+    for key in study.maps:
+        for question in study.questions:
+            values = {one.value for one in judged if (one.map, one.question) == (key, question.key)}
+            if len(values) == 1:
+                said.append(
+                    f"{key}, {question.key}: all answers are {values.pop():g}, so that agreement beyond "
+                    "chance cannot be told."
+                )
+    return said
 
 
 def _blocks(study: Study, answers: Answers) -> list[_Block]:
@@ -217,7 +252,7 @@ def difference_table(study: Study, blocks: Sequence[_Block]) -> Table:
     )
     count = len(study.images)
     return Table(
-        "Differences", columns, tuple(rows), (_TEST_NOTE, f"This study has {count} images."), "differences"
+        "Differences", columns, tuple(rows), (_TEST_NOTE, f"Images of this study: {count}."), "differences"
     )
 
 
@@ -264,7 +299,8 @@ def strength_table(study: Study, answers: Answers, note: str = "") -> Table:
                 found = two_way_bootstrap(
                     wins, lambda drawn: bradley_terry(drawn.sum(axis=(0, 1))), draws=_STRENGTH_DRAWS
                 )
-                order = sorted(zip(names, found, strict=True), key=lambda one: -one[1].value)
+                compared = [one for one in zip(names, found, strict=True) if isfinite(one[1].value)]
+                order = sorted(compared, key=lambda one: -one[1].value)
                 rows += [(key, question.key, name, strength) for name, strength in order]
     model = (
         "Bradley–Terry: a difference of 1 means odds of 2.7 to be preferred. A method that always or never "
@@ -320,6 +356,7 @@ def agreement_table(study: Study, answers: Answers) -> Table:
                     question.key,
                     len(readers),
                     targets.shape[1],
+                    int(np.isfinite(targets).all(axis=0).sum()),
                     float(np.nanmean(kappas)) if np.isfinite(kappas).any() else None,
                     icc.single,
                     icc.mean,
@@ -334,6 +371,7 @@ def agreement_table(study: Study, answers: Answers) -> Table:
         "Question",
         "Readers",
         "Judged",
+        "By all readers",
         "Weighted kappa",
         "ICC(2,1)",
         "ICC(2,k)",
@@ -345,7 +383,8 @@ def agreement_table(study: Study, answers: Answers) -> Table:
     note = (
         "Between readers: Cohen's kappa with quadratic weights, mean over pairs of readers; ICC of one "
         "reader and of the mean of all (two-way random, absolute agreement); alpha, ordinal or of intervals. "
-        "With oneself: over items that a reader saw twice, with letters drawn anew."
+        "With oneself: over items that a reader saw twice, with letters drawn anew, of all readers together. "
+        "ICC needs what all readers judged; nothing is said where nothing varies."
     )
     return Table("Agreement", columns, tuple(rows), (note,), "agreement")
 
@@ -362,7 +401,7 @@ def _targets(study: Study, judged: Sequence[Judgement], readers: Sequence[str]) 
         found.setdefault((one.image, one.method, beside), {})[one.reader] = one.value
     return np.array(
         [[values.get(reader, np.nan) for values in found.values()] for reader in readers], float
-    ).reshape(len(readers), -1)
+    ).reshape(len(readers), len(found))
 
 
 def _twice(study: Study, judged: Sequence[Judgement]) -> list[tuple[float, float]]:
@@ -384,12 +423,15 @@ def time_table(study: Study, answers: Answers) -> Table:
     for reader in study.readers:
         done = {one.screen for one in answers.judgements if one.reader == reader.name}
         times = [
-            time for (name, trial), time in answers.seconds.items() if name == reader.name and trial in done
+            time
+            for (name, trial), time in answers.seconds.items()
+            if name == reader.name and trial in done and time > 0
         ]
-        median = float(np.median(times)) if times else None
-        rows.append((reader.name, len(done), len(reader.trials), median, sum(times) / 60))
+        median, total = (float(np.median(times)), sum(times) / 60) if times else (None, None)
+        rows.append((reader.name, len(done), len(reader.trials), median, total))
     columns = ("Reader", "Screens done", "Of", "Median seconds", "Minutes in all")
-    return Table("Time", columns, tuple(rows), ("Time in view; pauses do not count.",), "time")
+    note = "Time in view, of screens whose time was kept; pauses do not count."
+    return Table("Time", columns, tuple(rows), (note,), "time")
 
 
 def letter_table(study: Study, answers: Answers) -> Table:
@@ -424,7 +466,9 @@ def correlation_table(study: Study, blocks: Sequence[_Block], scores: Scores) ->
                 with_reach.append((value, share))
             if area is not None:
                 with_auroc.append((value, area))
-        rows.append((block.map, block.question, *rank_correlation(with_auroc), *rank_correlation(with_reach)))
+        if with_auroc or with_reach:
+            correlations = (*rank_correlation(with_auroc), *rank_correlation(with_reach))
+            rows.append((block.map, block.question, *correlations))
     columns = ("Map", "Question", "With AUROC", "Maps", "With reach", "Maps of known reach")
     note = (
         "Spearman's, over images and methods, of the mean over readers. Reach: the distance at which a map's "

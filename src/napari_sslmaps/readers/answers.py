@@ -96,7 +96,7 @@ class Answers:
     seconds
         (reader, trial) → time.
     missing
-        Names of readers without a file.
+        Names of readers who answered nothing, or without a file.
     unused
         Names of files beside another of the same reader, which has more answers, or newer ones.
     """
@@ -144,7 +144,8 @@ def read_answers(study: Study, paths: Sequence[Path]) -> Answers:
         for _, found in best.values()
         for trial, time in found.seconds.items()
     }
-    missing = tuple(reader.name for reader in study.readers if reader.code not in best)
+    answered = {judgement.reader for judgement in judgements}
+    missing = tuple(reader.name for reader in study.readers if reader.name not in answered)
     return Answers(tuple(judgements), seconds, missing, tuple(unused))
 
 
@@ -194,12 +195,38 @@ def _check_answers(found: AnswerFile, study: Study, name: str) -> None:
         if which in given:
             raise RecordError(f"Expected one answer to {item}; got two in {name}. Ask for the file again.")
         given.add(which)
+    _check_screens(found, study, name)
     for screen, time in found.seconds.items():
         if time < 0:
             raise RecordError(
                 f"Expected a time of at least 0 s for screen {screen!r}; got {time:g} in {name}. Ask for the "
                 "file again."
             )
+
+
+def _check_screens(found: AnswerFile, study: Study, name: str) -> None:
+    """Refuse screens that are not answered whole, or whose answers cannot be of one screen."""
+    screens: dict[tuple[str, str], list[float]] = {}
+    for answer in found.answers:
+        screens.setdefault((answer.trial, answer.question), []).append(answer.value)
+    trials = study.trials
+    for trial in {trial for trial, _ in screens}:
+        maps = len(trials[trial][1].shown)
+        for question in study.questions:
+            values = screens.get((trial, question.key), [])
+            ends = study.design == "best-worst" and sorted(values) != [-1, *[0] * (maps - 2), 1]
+            halves = study.design == "pairwise" and sum(values) != 1
+            if len(values) != maps or ends or halves:
+                whole = {
+                    "rating": "an answer to each map",
+                    "pairwise": "one map that is better, or both equal,",
+                    "best-worst": "one best and one worst map",
+                }[study.design]
+                raise RecordError(
+                    f"Expected {whole} on screen {trial!r} for {question.key!r}; got "
+                    f"{', '.join(f'{value:g}' for value in values) or 'none'} in {name}. Ask for the file "
+                    "again."
+                )
 
 
 _VALUES = {"likert": (1, 2, 3, 4, 5), "pairwise": (0, 0.5, 1), "best-worst": (-1, 0, 1)}

@@ -14,6 +14,8 @@ Float = NDArray[np.float64]
 DRAWS = 2000
 _POWER = 0.8
 _LEVEL = 0.05
+FEWEST = 6
+"""Images of which the signed-rank test can decide at that level: of five, p is 0.06 at the least."""
 _WILCOXON_EFFICIENCY = 3 / np.pi
 """Of the signed-rank test beside the t test, for normal differences (Pitman)."""
 
@@ -79,11 +81,16 @@ def friedman(blocks: ArrayLike) -> tuple[float, float]:
 
 
 def signed_rank(differences: ArrayLike) -> float:
-    """Return the two-sided p-value of Wilcoxon's signed-rank test, exact for small samples without ties."""
+    """Return the two-sided p-value of Wilcoxon's signed-rank test, exact for small samples without ties.
+
+    NaN of fewer than two.
+    """
     known = np.asarray(differences, float)
     known = known[np.isfinite(known)]
+    if len(known) < 2:
+        return float("nan")
     if not np.any(known):
-        return float("nan") if len(known) < 2 else 1.0
+        return 1.0
     return float(stats.wilcoxon(known).pvalue)
 
 
@@ -116,12 +123,18 @@ def bradley_terry(wins: ArrayLike) -> Float:
     -------
     numpy.ndarray
         (n,) by maximum likelihood; a method that won always or never is held back by a tenth of a win
-        against each other one.
+        against each other one. NaN for one that was compared with none.
     """
     import choix
 
     table = np.asarray(wins, float)
     met = (table + table.T) > 0
+    known = met.any(axis=1)
+    if not known.all():
+        strengths = np.full(len(table), np.nan)
+        if known.any():
+            strengths[known] = bradley_terry(table[np.ix_(known, known)])
+        return strengths
     lost = ((table.sum(axis=1) == 0) | (table.sum(axis=0) == 0)).any() or not _connected(table)
     if lost:
         table = table + 0.1 * (met | met.T)
@@ -201,8 +214,8 @@ def krippendorff_alpha(ratings: ArrayLike, *, ordinal: bool = True) -> float:
 def items_needed(differences: ArrayLike) -> int | None:
     """Return how many images decide such a difference in 80 of 100 studies, at the level 0.05, two-sided.
 
-    The normal approximation for the signed-rank test, from mean and standard deviation of what was observed;
-    None where no difference was.
+    The normal approximation for the signed-rank test, from mean and standard deviation of what was observed,
+    and no fewer than that test can decide of; None where no difference was.
 
     Parameters
     ----------
@@ -215,7 +228,7 @@ def items_needed(differences: ArrayLike) -> int | None:
         return None
     reach = stats.norm.ppf(1 - _LEVEL / 2) + stats.norm.ppf(_POWER)
     effect = abs(known.mean()) / max(known.std(ddof=1), 1e-12)
-    return max(2, int(np.ceil((reach / effect) ** 2 / _WILCOXON_EFFICIENCY)))
+    return max(FEWEST, int(np.ceil((reach / effect) ** 2 / _WILCOXON_EFFICIENCY)))
 
 
 def rank_correlation(pairs: Sequence[tuple[float, float]]) -> tuple[float, int]:
