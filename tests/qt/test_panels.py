@@ -409,6 +409,23 @@ def test_a_suffix_that_is_put_to_a_name_replaces_no_file_unasked(
     assert not answers
 
 
+def test_a_figure_to_print_is_asked_for_by_its_kinds(
+    panel: SSLMapsWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def answer(*words: object) -> tuple[str, str]:
+        asked.append(words)
+        return str(tmp_path / "mine.pdf"), ""
+
+    monkeypatch.setattr(parts.QFileDialog, "getSaveFileName", answer)
+    entry = panel.view.figure.menu().actions()[-1]
+    assert entry.text() == "Save figure to print…"
+    entry.trigger()
+    assert all(f"(*.{suffix})" in str(asked[0][-1]) for suffix in ("png", "pdf", "svg", "tif", "jpg"))
+    assert panel.workspace.status.text.startswith("Press Run or Compare first")
+
+
 def test_anchors_of_another_image_are_offered(panel: SSLMapsWidget) -> None:
     reference, workspace = panel.anchors.reference, panel.workspace
     assert not reference.isEnabled()

@@ -289,7 +289,7 @@ def test_two_lines_of_words_are_not_cut(window: Window, text: str) -> None:
 def test_a_figure_of_the_canvas_is_known_as_this_package_s_own(anchored: Window, tmp_path: Path) -> None:
     widget = anchored.widget
     widget.view.figure_requested.emit(str(tmp_path / "a.jpg"))
-    assert widget.workspace.status.text == "Figure written to a.jpg."
+    assert widget.workspace.status.text == "View written to a.jpg."
     check_file(tmp_path / "a.jpg")
     widget.view.figure_requested.emit(str(tmp_path / "a.docx"))
     assert "Expected a picture ending in png" in widget.workspace.status.text

@@ -311,6 +311,7 @@ class SSLMapsWidget(QWidget):
         self.appearance.look_requested.connect(controller.stage.set_look)
         self.appearance.contrast_requested.connect(self._on_contrast_requested)
         self.view.figure_requested.connect(self._take_figure)
+        self.view.print_requested.connect(partial(controller.compare_page.exports.export, "print"))
         self.anchors.mode_requested.connect(lambda on: self._set(anchor_mode=on))
         self.anchors.negative_requested.connect(lambda on: self._set(negative_mode=on))
         self.anchors.remove_requested.connect(self.workspace.remove_anchor)
@@ -521,7 +522,7 @@ class SSLMapsWidget(QWidget):
             except ExportError as error:
                 self.workspace.say(str(error), failed=True)
             else:
-                self.workspace.say(f"Figure written to {Path(path).name}.")
+                self.workspace.say(f"View written to {Path(path).name}.")
         else:
             clipboard = QApplication.clipboard()
             if clipboard is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+import PIL.Image
 import pytest
 from compare_page_kit import KnownComparer, known_comparison
 from napari.components import ViewerModel
@@ -18,7 +19,7 @@ from napari_sslmaps.core.scale import TokenScale
 from napari_sslmaps.core.tiling import TILED
 from napari_sslmaps.encoders.registry import get_spec
 from napari_sslmaps.encoders.spec import EncoderSpec
-from napari_sslmaps.errors import AnnotationError, Cancelled
+from napari_sslmaps.errors import AnnotationError, Cancelled, ExportError
 from napari_sslmaps.evaluation.annotation import Annotation
 from napari_sslmaps.maps.registry import MapOptions
 from napari_sslmaps.pipeline.embedding import embed
@@ -296,6 +297,12 @@ def test_the_packages_compare_and_write_what_the_window_asks(tmp_path: Path) -> 
     assert export("report", shown, found, tmp_path / "page") == ["report.html"]
     assert b"mae-histology" in (tmp_path / "page" / "report.html").read_bytes()
     assert "anchors.csv" in export("tables", shown, found, tmp_path / "tables")
+    assert export("print", shown, None, tmp_path / "one.png") == ["one.png"]
+    with PIL.Image.open(tmp_path / "one.png") as picture:
+        assert picture.info["dpi"] == pytest.approx((300, 300), abs=1)
+        assert picture.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
+    with pytest.raises(ExportError, match="figure file ending in png"):
+        export("print", shown, None, tmp_path / "one.docx")
 
 
 def test_the_outline_of_a_mask_file_is_seen_where_it_is_chosen(

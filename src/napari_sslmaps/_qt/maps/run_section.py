@@ -1,6 +1,7 @@
 """Sections for what is in view, for the run itself, and for the last message."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -158,6 +159,7 @@ class ViewSection(Section):
     side_by_side_requested = Signal(bool)
     difference_requested = Signal(bool)
     figure_requested = Signal(str)
+    print_requested = Signal(object)
     """Path to save it to; empty to copy it."""
 
     def __init__(self) -> None:
@@ -178,10 +180,18 @@ class ViewSection(Section):
         self.figure = QToolButton()
         self.figure.setText("Figure ▾")
         self.figure.setStyleSheet(NO_INDICATOR)
-        self.figure.setToolTip("Copy or save what the canvas shows.")
+        self.figure.setToolTip(
+            "Copy or save what the canvas shows; or save a figure to be printed: the image and all maps of "
+            "all methods, on white."
+        )
         self.figure.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.figure)
-        for text, ask in (("Copy figure", self._copy), ("Save figure…", self._ask_to_save)):
+        entries = (
+            ("Copy view", self._copy),
+            ("Save view…", self._ask_to_save),
+            ("Save figure to print…", self._ask_to_print),
+        )
+        for text, ask in entries:
             entry = menu.addAction(text)
             if entry is not None:
                 entry.triggered.connect(ask)
@@ -209,9 +219,15 @@ class ViewSection(Section):
         self.figure_requested.emit("")
 
     def _ask_to_save(self) -> None:
-        path = ask_where(self, "Save figure", "figure.png", "PNG (*.png);;JPEG (*.jpg)")
+        path = ask_where(self, "Save view", "view.png", "PNG (*.png);;JPEG (*.jpg);;TIFF (*.tif)")
         if path:
             self.figure_requested.emit(path)
+
+    def _ask_to_print(self) -> None:
+        kinds = "PNG, 300 dpi (*.png);;PDF (*.pdf);;SVG (*.svg);;TIFF, 300 dpi (*.tif);;JPEG, 300 dpi (*.jpg)"
+        path = ask_where(self, "Save figure to print", "figure.png", kinds)
+        if path:
+            self.print_requested.emit(Path(path))
 
     def set_shown(self, kind: str) -> None:
         """Show which map is in view."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NAMED = 3
 _ADVICE = "Choose another folder, or make room, and export again."
 _RUN_FIRST = "Press Run or Compare first: nothing is embedded that could be written."
-ExportKind = Literal["all", "maps", "figure", "report", "tables"]
+ExportKind = Literal["all", "maps", "figure", "print", "report", "tables"]
 
 
 class Exporter(Protocol):
@@ -33,7 +33,7 @@ class Exporter(Protocol):
     def __call__(
         self, kind: ExportKind, shown: Shown, found: ComparisonResult | None, folder: Path
     ) -> Sequence[str]:
-        """Write into a folder, on the calling thread; return the names of files."""
+        """Write into a folder, or to print into a file, on the calling thread; return the names of files."""
         ...
 
 
@@ -66,7 +66,7 @@ class ExportController:
         self._holdings = holdings
 
     def export(self, kind: ExportKind, folder: Path) -> None:
-        """Write what there is into a folder."""
+        """Write what there is into a folder; a figure to be printed into the file of that path."""
         try:
             held = self._holdings()
         except SSLMapsError as error:
@@ -78,7 +78,8 @@ class ExportController:
 
         def returned(names: Sequence[str]) -> None:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            self._workspace.say(f"Wrote {', '.join(names[:_NAMED])}{more} into {folder}.")
+            into = folder.parent if kind == "print" else folder
+            self._workspace.say(f"Wrote {', '.join(names[:_NAMED])}{more} into {into}.")
 
         self._workspace.say(f"Writing into {folder} …")
         job = ExportJob(kind, *held, folder, self._exporter)
@@ -88,7 +89,7 @@ class ExportController:
         self._workspace.say(sentence(error, _ADVICE), failed=True)
 
 
-_FORMATS = ("png", "svg", "pdf")
+_FORMATS, _DPI = ("png", "svg", "pdf"), 300
 _COMPARE_FIRST = "Press Compare first, then export: there is no comparison yet."
 
 
@@ -114,14 +115,15 @@ class PackageExporter:
         ExportError
             If there is nothing to write, or it cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         known = found if found is not None and found.comparison is not None else None
+        if kind == "print":
+            return _print(_embedded(shown, known, self._encoders), folder, _display(shown))
+        folder.mkdir(parents=True, exist_ok=True)
         if kind == "maps":
             write_maps(shown, folder, self._encoders)
             return _names_in(folder)
         if kind == "figure":
-            display = shown.maps.options.similarity.display
-            return _figures(_embedded(shown, known, self._encoders), folder, display)
+            return _figures(_embedded(shown, known, self._encoders), folder, _display(shown))
         if known is None or known.comparison is None:
             raise ExportError(_COMPARE_FIRST)
         if kind == "tables":
@@ -168,6 +170,19 @@ def _embedded(shown: Shown, found: ComparisonResult | None, encoders: LoadedEnco
     return ImageEmbeddings(opened, dict(shown.embeddings), maps, tuple(shown.embeddings))
 
 
+def _display(shown: Shown) -> Display:
+    return shown.maps.options.similarity.display
+
+
+def _print(embedded: "ImageEmbeddings", file: Path, display: Display) -> list[str]:
+    from napari_sslmaps.compare.write import image_figure
+    from napari_sslmaps.figures.run_figure import check_format, save_figure
+
+    check_format(file)
+    save_figure(image_figure(embedded, display), file, dpi=_DPI)
+    return [file.name]
+
+
 def _figures(embedded: "ImageEmbeddings", folder: Path, display: Display) -> list[str]:
     from napari_sslmaps.compare.write import image_figure
     from napari_sslmaps.figures.run_figure import save_figure
@@ -177,7 +192,7 @@ def _figures(embedded: "ImageEmbeddings", folder: Path, display: Display) -> lis
         figures["heads"] = _heads(embedded)
     names = [f"{name}.{suffix}" for name in figures for suffix in _FORMATS]
     for name in names:
-        save_figure(figures[Path(name).stem], folder / name)
+        save_figure(figures[Path(name).stem], folder / name, dpi=_DPI)
     return names
 
 
