@@ -1,4 +1,4 @@
-"""Batches on Dask: what an order costs over embedding alone, and how two workers share the work.
+"""Batches on Dask: what a task costs over embedding alone, and how two workers share the work.
 
 Figures of the cost model in docs/batch.md come from here.
 """
@@ -15,8 +15,10 @@ import psutil
 from measure import Outcome, ratio, seconds
 
 from napari_sslmaps.batch.cluster import Workers
+from napari_sslmaps.batch.dispatch import new_unfinished
 from napari_sslmaps.batch.run import BatchProgress, run_batch
-from napari_sslmaps.batch.tasks import BatchOptions, choose_encoder, make_task
+from napari_sslmaps.batch.store import begin_outputs
+from napari_sslmaps.batch.tasks import BatchOptions, BatchTask, choose_encoder, make_task
 from napari_sslmaps.batch.work import embed_task
 from napari_sslmaps.encoders.registry import load_encoder
 from napari_sslmaps.inputs.listing import BatchItem
@@ -33,7 +35,7 @@ def outcomes() -> Iterator[Outcome]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         images = _images(folder / "images")
-        yield _order(folder, images[0])
+        yield _added(folder, images[0])
         (one, alone), (two, together) = (
             _batch(folder / f"out{workers}", images, workers) for workers in (1, 2)
         )
@@ -58,18 +60,23 @@ def _images(folder: Path) -> list[Path]:
     return paths
 
 
-def _order(folder: Path, image: Path) -> Outcome:
+def _added(folder: Path, image: Path) -> Outcome:
     """What maps, scores and files add to the embedding."""
-    unfinished = folder / "unfinished"
-    unfinished.mkdir()
+    unfinished = new_unfinished(folder / "out")
+    begin_outputs(unfinished)
     item = BatchItem(str(image), image.name)
-    order = make_task(item, choose_encoder(ENCODER), OPTIONS, folder / "out", unfinished)
+    task = make_task(item, choose_encoder(ENCODER), OPTIONS, folder / "out", unfinished)
     encoder = load_encoder(ENCODER, device="cpu", precision="float32")
-    added, whole, _ = ratio(lambda: embed_task(order), lambda: embed(image, encoder), repeats=5)
-    size = sum(path.stat().st_size for path in Path(order.folder).rglob("*") if path.is_file())
+    added, whole, _ = ratio(lambda: _do(task), lambda: embed(image, encoder), repeats=5)
+    size = sum(path.stat().st_size for path in Path(task.folder).rglob("*") if path.is_file())
     tokens = (SIDE // STRIDE) ** 2
     detail = f"{whole / tokens * 1e6:.0f} µs and {size / tokens:.0f} bytes on disk per token"
     return Outcome("batch: maps, scores and files beside tokens, over embed", added, "×", ADDED, detail)
+
+
+def _do(task: BatchTask) -> None:
+    (row,) = embed_task(task)
+    assert not row.error, row.error
 
 
 def _batch(out: Path, images: list[Path], workers: int) -> tuple[float, float]:
