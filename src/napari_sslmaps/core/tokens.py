@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 LARGEST_HALF = float(np.finfo(np.float16).max)
 """Largest number that half precision holds."""
-CHUNK = 2_048
-"""Tokens that are read at a time: as many as stay in a processor's cache until they are used."""
+CHUNK, HALF_CHUNK = 16_384, 2_048
+"""Tokens that are read at a time; of those in half precision as many as stay in a processor's cache then."""
 Room: TypeAlias = Callable[[tuple[int, ...]], NDArray[np.float16]]
 
 
@@ -104,8 +104,9 @@ def _half(values: Float32) -> NDArray[np.float16]:
 Tokens: TypeAlias = Float32 | HalfTokens
 
 
-def token_chunks(flat: Tokens, size: int = CHUNK) -> Iterator[tuple[slice, Float32]]:
+def token_chunks(flat: Tokens, size: int | None = None) -> Iterator[tuple[slice, Float32]]:
     """Yield (N, dim) tokens in single precision, a part at a time, each with its place."""
+    size = size or (HALF_CHUNK if isinstance(flat, HalfTokens) else CHUNK)
     for start in range(0, len(flat), size):
         part = slice(start, min(start + size, len(flat)))
         yield part, flat[part]
