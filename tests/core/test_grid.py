@@ -72,7 +72,7 @@ def test_a_disc_holds_the_centres_within_its_radius_and_always_one():
 def test_a_position_outside_is_refused_with_the_range(pixel):
     grid = TokenGrid.covering(Region(0, 0, 20, 20), 8)
     assert not grid.contains(pixel)
-    with pytest.raises(InvalidAnchorError, match="rows 0–20 and columns 0–20"):
+    with pytest.raises(InvalidAnchorError, match="rows 0–19 and columns 0–19"):
         grid.token_at(pixel)
 
 
