@@ -166,3 +166,13 @@ def test_the_page_shows_whether_a_letter_is_the_best_or_the_worst(tmp_path):
         "const before = next(); press('a'); return [before, next()];"
     )
     assert [set(one) for one in told] == [{"best"}, {"worst"}]
+
+
+def test_what_is_answered_stands_below_the_middle_of_its_map(tmp_path):
+    told = visit_of(tmp_path, "rating")(
+        "await wait(100);"
+        "const middle = one => { const box = one.getBoundingClientRect(); return box.x + box.width / 2; };"
+        "const panels = [...document.querySelectorAll('.panel')];"
+        "return panels.map(panel => [...panel.querySelectorAll('.view, .ask')].map(middle));"
+    )
+    assert all(abs(at - panel[0]) <= 1 for panel in told for at in panel)

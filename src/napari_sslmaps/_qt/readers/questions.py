@@ -75,6 +75,10 @@ class QuestionsView(QWidget):
             line = self.rows[slot.name] = SlotRow(slot)
             line.answered.connect(partial(self.answered.emit, slot.name))
             grid.addWidget(line, place // columns, place % columns)
+        parts = [self.rows[slot.name].part for slot in slots]
+        widest = max(part.minimumWidth() for part in parts)
+        for part in parts:  # so that buttons stand below each other
+            part.setFixedWidth(widest)
         grid.setColumnStretch(0 if visual else columns, 1)
         return grid
 
