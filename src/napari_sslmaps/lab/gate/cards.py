@@ -10,6 +10,7 @@ from napari_sslmaps.encoders.cards import CardFacts
 from napari_sslmaps.encoders.families.registry import architecture_from_dict
 from napari_sslmaps.encoders.header import read_header
 from napari_sslmaps.encoders.methods.registry import METHODS
+from napari_sslmaps.files import written_whole
 from napari_sslmaps.lab.gate.provenance import NEEDED, read_provenance, read_recipe, saw_real_images
 from napari_sslmaps.lab.gate.real_tables import (
     anchor_table,
@@ -32,7 +33,9 @@ _MADE_WITH = {"package_version", "torch_version", "date"}
 def write_card(weights: Path, result: Mapping[str, Any], real: Mapping[str, Any] | None = None) -> Path:
     """Write ``<name>.md`` beside ``<name>.safetensors`` and return its path; see `render_card`."""
     card = weights.with_suffix(".md")
-    card.write_text(render_card(weights.stem, read_header(weights), result, real), encoding="utf-8")
+    text = render_card(weights.stem, read_header(weights), result, real)
+    with written_whole(card) as growing:
+        growing.write_text(text, encoding="utf-8")
     return card
 
 
