@@ -214,3 +214,31 @@ def test_next_to_no_memory_is_said_before_anything_is_imported() -> None:
     )
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: Too little memory is free")
+
+
+_LOST = """
+import os, signal, sys, time, weakref
+from napari_sslmaps.cli import console
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Thing: pass
+
+def interrupted(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000): pass
+
+with console.interruptible():
+    thing = Thing()
+    watched = weakref.ref(thing, interrupted)
+    try:
+        del thing
+        time.sleep(20)
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+def test_ctrl_c_where_nothing_can_be_raised_comes_again() -> None:
+    command = [sys.executable, "-c", _LOST]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_PATIENCE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")

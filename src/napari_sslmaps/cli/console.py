@@ -180,8 +180,9 @@ def interruptible() -> Iterator[None]:
 
     Each is put off while a module is imported: a library in C++ that is interrupted while it is loaded ends
     the process with a word of its own. A library in C++ that calls Python may drop the KeyboardInterrupt and
-    raise an error of its own, which is taken for it. A signal that somebody ignores or handles is left to
-    them.
+    raise an error of its own, which is taken for it. One that comes where nothing can be raised, as in the
+    callback of a weak reference, comes again a moment later. A signal that somebody ignores or handles is
+    left to them.
     """
     if sys.platform == "win32" or current_thread() is not main_thread():
         yield
@@ -208,7 +209,8 @@ def interruptible() -> Iterator[None]:
     for number in before:
         signal.signal(number, interrupt)
     try:
-        yield
+        with _lost_comes_again():
+            yield
     except Exception as error:
         if came.is_set():
             raise KeyboardInterrupt from error
@@ -217,6 +219,24 @@ def interruptible() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _lost_comes_again() -> Iterator[None]:
+    """Raise a KeyboardInterrupt again that Python could only have reported, by the alarm."""
+    report = sys.unraisablehook
+
+    def look(lost: "sys.UnraisableHookArgs") -> None:
+        if lost.exc_type is KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, _LATER)
+        else:
+            report(lost)
+
+    sys.unraisablehook = look
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
 
 
 def left_to_window() -> None:
