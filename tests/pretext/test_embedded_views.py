@@ -64,7 +64,7 @@ def test_mae_paints_hidden_patches_better_than_the_brightness_it_is_given(views,
     given = np.broadcast_to(blocks.mean(axis=(1, 3, 4), keepdims=True), blocks.shape)
     painted = given.reshape(view.picture.shape) * preset.std + preset.mean
     blind = np.abs(painted - view.picture).mean(axis=-1)
-    assert view.error[hidden].mean() < 0.9 * blind[hidden].mean()
+    assert view.error[hidden].mean() < 0.95 * blind[hidden].mean()
 
 
 @pytest.mark.parametrize("name", [name for name in EMBEDDED if name.startswith("dira")])
